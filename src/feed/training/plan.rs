@@ -1,0 +1,433 @@
+//! Looking at the files once: which units there are, and how many rows of each belong to the feed.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_schema::SchemaRef;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::data::reader::DataFile;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::feed::digest::{Digest, field};
+use crate::feed::order::{ORDER_SPEC, Order, OrderDigest, Share, Walk};
+use crate::feed::training::source::{Places, Selection, Source, key_of};
+use crate::feed::training::state::PlanIdentity;
+use crate::feed::training::{TrainingFeed, choice};
+use crate::protocol::Version;
+use crate::protocol::schema::Schema;
+use crate::snapshot::Snapshot;
+
+/// Files that are looked at at once.
+const FILES_AHEAD: usize = 8;
+/// Rows of an order that are walked before others get their turn.
+const DIGEST_ROWS: u64 = 1 << 20;
+
+/// A training feed whose files were looked at: every row's place in every epoch is settled. Cloning is cheap.
+#[derive(Clone)]
+pub struct TrainingPlan(pub(super) Arc<Planned>);
+
+pub(super) struct Planned {
+    pub(super) environment: Environment,
+    pub(super) files: Vec<DataFile>,
+    pub(super) units: Vec<Unit>,
+    pub(super) source: Source,
+    pub(super) schema: SchemaRef,
+    pub(super) identity: PlanIdentity,
+    snapshot_digest: Digest,
+    rows: u64,
+    unit_bytes_max: u64,
+}
+
+/// A range of rows of a file that is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) file: u32,
+    pub(super) first_row: u64,
+    pub(super) rows: u32,
+    /// Rows that belong to the feed; never 0.
+    pub(super) live: u32,
+}
+
+impl Unit {
+    pub(super) fn range(&self) -> Range<u64> {
+        self.first_row..self.first_row.saturating_add(self.rows.into())
+    }
+}
+
+/// What a plan came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlanSummary {
+    /// Rows of an epoch.
+    pub rows: u64,
+    /// Pieces of files that are read at once.
+    pub units: u64,
+    /// Rows of such a piece, where files can be cut so.
+    pub unit_rows: u32,
+    /// Orders that run side by side.
+    pub lanes: u32,
+    /// Units that each of them mixes at a time.
+    pub window: u32,
+    /// Bytes of decoded rows that wait to be handed out at most, about.
+    pub memory_bytes: u64,
+}
+
+impl TrainingFeed {
+    /// Looks at the files: reads every footer, and where a predicate or a split selects rows, the columns these look
+    /// at, once. Memory: 24 bytes a unit.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a column is unknown or the condition does not fit the schema,
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if a split's key cannot be hashed as Spark does,
+    /// [`NotFound`](crate::ErrorKind::NotFound) with the code [`FilesExpired`](Code::FilesExpired) if files of this
+    /// version were vacuumed, [`Corrupt`](crate::ErrorKind::Corrupt) if a file is damaged.
+    pub async fn plan(&self) -> Result<TrainingPlan> {
+        let output = self.output()?;
+        let mut scan = self.snapshot.scan();
+        if let Some(predicate) = &self.predicate {
+            scan = scan.filter(predicate.clone());
+        }
+        let planned = scan.plan().await?;
+        let selection = Selection {
+            predicate: planned.predicate,
+            part: self.part.clone(),
+        };
+        let mut files = planned.files;
+        files.sort_by_cached_key(key_of);
+        let counting = Source::new(
+            &self.snapshot,
+            &Schema::new([])?,
+            &selection,
+            Places::Wanted,
+        )?;
+        let source = Source::new(&self.snapshot, &output, &selection, Places::NotWanted)?;
+        let cut = Cut::of(self, &counting, &files).await?;
+        let (units, rows) = count(Arc::new(counting), &files, &cut, &selection).await?;
+        self.settle(files, units, (rows, cut), (source, output.to_arrow()?))
+            .await
+    }
+
+    async fn settle(
+        &self,
+        files: Vec<DataFile>,
+        units: Vec<Unit>,
+        (rows, cut): (Digest, Cut),
+        (source, schema): (Source, SchemaRef),
+    ) -> Result<TrainingPlan> {
+        let unit_bytes_max = units
+            .iter()
+            .map(|unit| cut.row_bytes.saturating_mul(unit.live.into()))
+            .max()
+            .unwrap_or(0);
+        let shape = choice::shape(&self.shuffle, self.seed, units.len() as u64, unit_bytes_max);
+        let snapshot = &self.snapshot;
+        let snapshot_digest = snapshot.digest().await?;
+        let table = Digest::of(snapshot.metadata().id.as_bytes()).short();
+        let mut identity = PlanIdentity {
+            plan: rows,
+            table,
+            version: snapshot.version(),
+            rows: rows.short(),
+            shape,
+            unit_rows: cut.unit_rows,
+        };
+        identity.plan = digest(
+            snapshot,
+            &identity,
+            (&snapshot_digest, &rows),
+            &files,
+            &units,
+        );
+        let planned = Planned {
+            environment: snapshot.environment().clone(),
+            rows: units.iter().map(|unit| u64::from(unit.live)).sum(),
+            files,
+            units,
+            source,
+            schema,
+            identity,
+            snapshot_digest,
+            unit_bytes_max,
+        };
+        // What the order refuses, it refuses here.
+        planned.order(0)?;
+        Ok(TrainingPlan(Arc::new(planned)))
+    }
+}
+
+/// The files in pieces.
+struct Cut {
+    unit_rows: u32,
+    row_bytes: u64,
+    /// For each file, its pieces.
+    pieces: Vec<Vec<(u64, u32)>>,
+}
+
+impl Cut {
+    async fn of(feed: &TrainingFeed, source: &Source, files: &[DataFile]) -> Result<Self> {
+        let opened = futures::stream::iter(files)
+            .map(|file| async move { Ok(source.open(file).await?.row_groups()) });
+        let groups: Vec<_> = opened.buffered(FILES_AHEAD).try_collect().await?;
+        let (mut rows, mut bytes) = (0_u64, 0_u64);
+        for group in groups.iter().flatten() {
+            rows = rows.saturating_add(group.rows.end - group.rows.start);
+            bytes = bytes.saturating_add(group.bytes);
+        }
+        let unit_rows = choice::unit_rows(&feed.shuffle, rows, bytes);
+        let mut pieces = Vec::with_capacity(files.len());
+        for (groups, file) in groups.into_iter().zip(files) {
+            let mut of_file = Vec::new();
+            for group in groups {
+                let step = match group.is_indexed {
+                    true => u64::from(unit_rows),
+                    // Without an index, a part of it would cost as much as the whole.
+                    false => u64::MAX,
+                };
+                let mut first = group.rows.start;
+                while first < group.rows.end {
+                    let length = step.min(group.rows.end - first);
+                    let Ok(length) = u32::try_from(length) else {
+                        let message = "a row group has too many rows for a feed; rewrite the file";
+                        return Err(
+                            Error::invalid(Code::LimitExceeded, message).with("path", &file.path)
+                        );
+                    };
+                    of_file.push((first, length));
+                    first = first.saturating_add(length.into());
+                }
+            }
+            pieces.push(of_file);
+        }
+        Ok(Self {
+            unit_rows,
+            row_bytes: bytes.checked_div(rows).unwrap_or(0).max(1),
+            pieces,
+        })
+    }
+}
+
+/// The pieces that have rows of the feed, and a digest of which rows these are.
+async fn count(
+    source: Arc<Source>,
+    files: &[DataFile],
+    cut: &Cut,
+    selection: &Selection,
+) -> Result<(Vec<Unit>, Digest)> {
+    let is_all = selection.is_all();
+    let counted = futures::stream::iter(files.iter().zip(&cut.pieces)).map(|(file, pieces)| {
+        let (source, file, pieces) = (Arc::clone(&source), file.clone(), pieces.clone());
+        async move {
+            match (is_all, &file.deletion_vector) {
+                (true, None) => Ok((pieces.iter().map(|piece| piece.1).collect(), None)),
+                (true, Some(_)) => live(&source, &file, &pieces).await,
+                (false, _) => selected(&source, &file, &pieces).await,
+            }
+        }
+    });
+    let counted: Vec<(Vec<u32>, Option<Digest>)> =
+        counted.buffered(FILES_AHEAD).try_collect().await?;
+    let mut units = Vec::new();
+    let mut hasher = blake3::Hasher::new();
+    field(&mut hasher, b"headwater feed rows 1");
+    for ((file, pieces), (counts, digest)) in (0_u32..).zip(&cut.pieces).zip(counted) {
+        if let Some(digest) = digest {
+            hasher.update(digest.bytes());
+        }
+        let pieces = pieces.iter().zip(counts).filter(|(_, live)| 0 < *live);
+        units.extend(pieces.map(|((first_row, rows), live)| Unit {
+            file,
+            first_row: *first_row,
+            rows: *rows,
+            live,
+        }));
+    }
+    Ok((units, Digest::finish(&hasher)))
+}
+
+/// Rows of each piece that are not deleted.
+async fn live(
+    source: &Source,
+    file: &DataFile,
+    pieces: &[(u64, u32)],
+) -> Result<(Vec<u32>, Option<Digest>)> {
+    let reader = source.open(file).await?;
+    let counts = pieces.iter().map(|(first, rows)| {
+        let live = reader.live_rows(&(*first..first.saturating_add(u64::from(*rows))));
+        u32::try_from(live).unwrap_or(*rows)
+    });
+    Ok((counts.collect(), None))
+}
+
+/// Rows of each piece that are selected, and which ones they are.
+async fn selected(
+    source: &Source,
+    file: &DataFile,
+    pieces: &[(u64, u32)],
+) -> Result<(Vec<u32>, Option<Digest>)> {
+    let mut hasher = blake3::Hasher::new();
+    let mut counts = Vec::with_capacity(pieces.len());
+    for (first, rows) in pieces {
+        let mut count = 0_u64;
+        let range = *first..first.saturating_add(u64::from(*rows));
+        for rows in source.rows(file, range).await? {
+            count = count.saturating_add(rows.batch.num_rows() as u64);
+            for place in rows.positions.iter().flat_map(|places| places.values()) {
+                hasher.update(&place.to_le_bytes());
+            }
+        }
+        counts.push(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+    // A file without a selected row has no unit: whether it was left unread must not show.
+    let any = counts.iter().any(|count| 0 < *count);
+    Ok((counts, any.then(|| Digest::finish(&hasher))))
+}
+
+/// All that order and rows depend on; not what is read of the rows, nor how.
+fn digest(
+    snapshot: &Snapshot,
+    identity: &PlanIdentity,
+    (content, rows): (&Digest, &Digest),
+    files: &[DataFile],
+    units: &[Unit],
+) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    field(&mut hasher, b"headwater feed plan 1");
+    field(&mut hasher, &ORDER_SPEC.to_le_bytes());
+    field(&mut hasher, snapshot.metadata().id.as_bytes());
+    field(&mut hasher, &snapshot.version().to_le_bytes());
+    hasher.update(content.bytes()).update(rows.bytes());
+    field(&mut hasher, &identity.shape.seed.to_le_bytes());
+    for number in [
+        identity.shape.lanes,
+        identity.shape.window,
+        identity.unit_rows,
+    ] {
+        field(&mut hasher, &number.to_le_bytes());
+    }
+    let mut last = None;
+    for unit in units {
+        if last != Some(unit.file) {
+            let file = usize::try_from(unit.file).ok();
+            let file = file.and_then(|file| files.get(file)).map(key_of);
+            field(&mut hasher, file.unwrap_or_default().as_bytes());
+            last = Some(unit.file);
+        }
+        hasher.update(&unit.first_row.to_le_bytes());
+        hasher.update(&unit.rows.to_le_bytes());
+        hasher.update(&unit.live.to_le_bytes());
+    }
+    Digest::finish(&hasher)
+}
+
+impl Planned {
+    pub(super) fn order(&self, epoch: u64) -> Result<Order> {
+        let live: Vec<u32> = self.units.iter().map(|unit| unit.live).collect();
+        Order::new(&live, self.identity.shape, epoch)
+    }
+
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+}
+
+impl TrainingPlan {
+    /// Rows of an epoch, exactly.
+    pub fn rows(&self) -> u64 {
+        self.0.rows
+    }
+
+    /// The version that is read.
+    pub fn version(&self) -> Version {
+        self.0.identity.version
+    }
+
+    /// The Arrow schema of the batches.
+    pub fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    /// What makes the plan the plan it is: equal for equal rows in an equal order, whatever columns are read of them,
+    /// in batches of any size.
+    pub fn digest(&self) -> Digest {
+        self.0.identity.plan
+    }
+
+    /// The digest of the version that is read: see [`Snapshot::digest`].
+    pub fn snapshot_digest(&self) -> Digest {
+        self.0.snapshot_digest
+    }
+
+    /// The digest of the order of an epoch. Computed from the plan alone, without a row.
+    ///
+    /// # Errors
+    ///
+    /// [`Storage`](crate::ErrorKind::Storage) if the computation was stopped.
+    pub async fn order_digest(&self, epoch: u64) -> Result<OrderDigest> {
+        let planned = Arc::clone(&self.0);
+        let compute = move || {
+            let order = Arc::new(planned.order(epoch)?);
+            let mut walk = Walk::new(order, 0);
+            let mut digest = OrderDigest::default();
+            while walk.position() < planned.rows {
+                for (position, row) in walk.batch(DIGEST_ROWS, Share::ALL) {
+                    digest.add(position, row);
+                }
+            }
+            Ok(digest)
+        };
+        let computed = self.0.environment.run_blocking(compute).await;
+        computed.ok_or_else(|| Error::storage(Code::Stopped, "the computation was stopped"))?
+    }
+
+    /// What the plan came to.
+    pub fn summary(&self) -> PlanSummary {
+        let planned = &self.0;
+        let shape = planned.identity.shape;
+        let units = planned.units.len() as u64;
+        let lane_units = units.div_ceil(u64::from(shape.lanes).max(1));
+        let lane = u64::from(shape.window).saturating_add(1).min(lane_units);
+        let resident = lane.saturating_mul(shape.lanes.into()).min(units);
+        PlanSummary {
+            rows: planned.rows,
+            units,
+            unit_rows: planned.identity.unit_rows,
+            lanes: shape.lanes,
+            window: shape.window,
+            memory_bytes: resident.saturating_mul(planned.unit_bytes_max),
+        }
+    }
+}
+
+impl PlanSummary {
+    /// How much more the mean of `rows` rows in a row varies than that of as many random rows, where rows of one unit
+    /// correlate by `correlation` (0: not at all, 1: they are all the same). 1.0 is perfect mixing.
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # let table = headwater::Table::create("memory:///summary-example", schema).await?;
+    /// let summary = table.snapshot().feed(17).plan().await?.summary();
+    /// assert_eq!(summary.variance_factor(1024, 0.0), 1.0);
+    /// # Ok(()) }) }
+    /// ```
+    pub fn variance_factor(&self, rows: u32, correlation: f64) -> f64 {
+        let mixed = f64::from(self.lanes) * f64::from(self.window);
+        let rows = f64::from(rows);
+        let worst = rows / (mixed + rows / f64::from(self.unit_rows.max(1)));
+        (1.0 + correlation * (worst - 1.0)).max(1.0)
+    }
+}
+
+impl fmt::Debug for TrainingPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrainingPlan")
+            .field("version", &self.version())
+            .field("digest", &self.digest())
+            .field("summary", &self.summary())
+            .finish_non_exhaustive()
+    }
+}

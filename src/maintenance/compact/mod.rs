@@ -1,0 +1,293 @@
+//! Compaction: many small files become few, rows that are deleted go, and not one other row is lost, doubled or changed.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | [`mod@choose`] | which files are rewritten |
+//! | [`mod@rewrite`] | files to fewer files, with the proof that they hold the same rows |
+//!
+//! A commit says that no data changed (`dataChange` is false), so that whoever follows the table is not told of it.
+//! Before it is committed, what was written is read back from storage: row count and an order-free fingerprint of all
+//! rows must be those of the inputs without their deleted rows.
+
+mod choose;
+mod rewrite;
+
+use std::collections::BTreeMap;
+use std::future::IntoFuture;
+
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+
+use crate::data::writer::WriterOptions;
+use crate::error::Result;
+use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
+use crate::log::key::canonical_path;
+use crate::maintenance::compact::choose::{Candidate, Wanted, choose};
+use crate::maintenance::compact::rewrite::{Rewritten, rewrite};
+use crate::operation::{Verb, carry_out_one};
+use crate::protocol::Version;
+use crate::protocol::action::{Add, DeletionVectorDescriptor};
+use crate::protocol::schema::PrimitiveType;
+use crate::snapshot::Snapshot;
+use crate::table::Table;
+use crate::transaction::vacuum::grace_millis;
+use crate::transaction::{CommitStatus, Draft};
+
+/// How many bytes are rewritten for one commit, about: what a lost race costs, at most.
+const COMMIT_BYTES: u64 = 4 << 30;
+/// How many commits one run makes at most; each one leaves less to do.
+const COMMITS_MAX: usize = 10_000;
+
+/// Makes few files of many; await it. See [`Table::compact`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Compact {
+    table: Table,
+    target_bytes: Option<u64>,
+    commit_bytes: u64,
+    files_min: usize,
+}
+
+/// What a compaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Compaction {
+    /// The last version it made; `None` if there was nothing to do.
+    pub version: Option<Version>,
+    /// Files that went.
+    pub files_removed: u64,
+    /// Files that came in their place.
+    pub files_added: u64,
+    /// Bytes that went.
+    pub bytes_removed: u64,
+    /// Bytes that came in their place.
+    pub bytes_added: u64,
+    /// Rows that were written again.
+    pub rows: u64,
+}
+
+impl Table {
+    /// Makes few files of many small ones, partition by partition, and drops rows that are deleted by deletion vectors.
+    /// No row changes; a second run finds nothing to do.
+    ///
+    /// Appends go on meanwhile. A concurrent commit that removes or changes an input makes only what rests on it be
+    /// done again. Memory is bounded; older versions stay readable until they are vacuumed.
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # use headwater::arrow_array::{Int64Array, RecordBatch};
+    /// # use std::sync::Arc;
+    /// # let ids = |ids: Vec<i64>| {
+    /// #     let column = Arc::new(Int64Array::from(ids)) as _;
+    /// #     RecordBatch::try_from_iter([("id", column)]).unwrap()
+    /// # };
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # let table = headwater::Table::create("memory:///compact-example", schema).await?;
+    /// for id in 0..10 {
+    ///     table.append(ids(vec![id])).await?;
+    /// }
+    /// let done = table.compact().await?;
+    /// assert_eq!((done.files_removed, done.files_added, done.rows), (10, 1, 10));
+    /// assert_eq!(table.compact().await?.version, None);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When awaited: [`Corrupt`](crate::ErrorKind::Corrupt) if a file is damaged, or if what was written does not hold
+    /// the rows that it must; [`Conflict`](crate::ErrorKind::Conflict) if concurrent commits kept changing the inputs;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) and [`Storage`](crate::ErrorKind::Storage).
+    pub fn compact(&self) -> Compact {
+        Compact {
+            table: self.clone(),
+            target_bytes: None,
+            commit_bytes: COMMIT_BYTES,
+            files_min: 2,
+        }
+    }
+}
+
+impl Compact {
+    /// About how large files are to become, in bytes. Unset: the property `delta.targetFileSize`, else 128 MiB.
+    pub fn target_file_bytes(mut self, bytes: u64) -> Self {
+        self.target_bytes = Some(bytes.max(1));
+        self
+    }
+
+    /// About how many bytes are rewritten for one commit; 4 GiB unless set. It is what a lost race costs, at most.
+    pub fn commit_bytes(mut self, bytes: u64) -> Self {
+        self.commit_bytes = bytes;
+        self
+    }
+
+    /// How many small files of a partition make it worth the while; 2 unless set.
+    pub fn from_files(mut self, files: usize) -> Self {
+        self.files_min = files;
+        self
+    }
+
+    async fn run(self) -> Result<Compaction> {
+        let mut done = Compaction::default();
+        for _ in 0..COMMITS_MAX {
+            let step = self.one_commit().await?;
+            if step.version.is_none() {
+                break;
+            }
+            done.plus(step);
+        }
+        Ok(done)
+    }
+
+    /// As much as one commit takes.
+    pub(super) async fn one_commit(&self) -> Result<Compaction> {
+        let mut step = Step {
+            options: self.clone(),
+            rewritten: Vec::new(),
+        };
+        let commit = carry_out_one(&mut step).await?;
+        let mut done = Compaction::default();
+        if commit.status != CommitStatus::Committed {
+            return Ok(done);
+        }
+        done.version = Some(commit.version);
+        for rewritten in &step.rewritten {
+            done.files_removed += rewritten.inputs.len() as u64;
+            done.files_added += rewritten.outputs.len() as u64;
+            done.bytes_removed += bytes(&rewritten.inputs);
+            done.bytes_added += bytes(&rewritten.outputs);
+            done.rows += rewritten.rows;
+        }
+        Ok(done)
+    }
+
+    /// How many groups of files would become fewer.
+    pub(super) async fn groups(&self, state: &Snapshot) -> Result<usize> {
+        let files = live_files(state).await?.into_values().collect();
+        Ok(choose(files, self.wanted(state)).len())
+    }
+
+    fn wanted(&self, state: &Snapshot) -> Wanted {
+        let of_table = || WriterOptions::of(state.properties()).target_file_bytes as u64;
+        Wanted {
+            target_bytes: self.target_bytes.unwrap_or_else(of_table),
+            commit_bytes: self.commit_bytes,
+            files_min: self.files_min,
+        }
+    }
+}
+
+impl Compaction {
+    /// Adds what came after.
+    pub(super) fn plus(&mut self, later: Self) {
+        self.version = later.version.or(self.version);
+        self.files_removed += later.files_removed;
+        self.files_added += later.files_added;
+        self.bytes_removed += later.bytes_removed;
+        self.bytes_added += later.bytes_added;
+        self.rows += later.rows;
+    }
+}
+
+fn bytes(files: &[Add]) -> u64 {
+    files.iter().map(|add| add.size.unsigned_abs()).sum()
+}
+
+impl IntoFuture for Compact {
+    type Output = Result<Compaction>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// One commit of a compaction. What was rewritten is kept over lost races, as long as its inputs are what they were.
+#[derive(Debug)]
+struct Step {
+    options: Compact,
+    rewritten: Vec<Rewritten>,
+}
+
+impl Step {
+    async fn stage_files(&mut self, draft: &mut Draft) -> Result<()> {
+        let state = draft.state().clone();
+        let wanted = self.options.wanted(&state);
+        let mut live = live_files(&state).await?;
+        let now = state.environment().now_millis();
+        // Vacuum does not wait for ever for files that no commit names: they are soon as old as a writer may get.
+        let oldest = now.saturating_sub(grace_millis(&state) / 2);
+        self.rewritten.retain(|done| {
+            let is_young = |output: &Add| oldest <= output.modification_time;
+            done.outputs.iter().all(is_young)
+                && done.inputs.iter().all(|input| is_same(&live, input))
+        });
+        for input in self.rewritten.iter().flat_map(|done| &done.inputs) {
+            live.remove(&*canonical_path(&input.path));
+        }
+        for group in choose(live.into_values().collect(), wanted) {
+            self.rewritten
+                .push(rewrite(&state, group, wanted.target_bytes).await?);
+        }
+        draft.rearranges();
+        for done in &self.rewritten {
+            for input in &done.inputs {
+                draft.remove(input.clone());
+            }
+            for output in &done.outputs {
+                draft.add(output.clone());
+            }
+            draft.counts.written += done.rows;
+            draft.metric("numRemovedFiles", done.inputs.len() as u64);
+            draft.metric("numRemovedBytes", bytes(&done.inputs));
+            draft.metric("numAddedFiles", done.outputs.len() as u64);
+            draft.metric("numAddedBytes", bytes(&done.outputs));
+        }
+        draft.parameter("predicate", "[]".to_owned());
+        draft.parameter("auto", "false".to_owned());
+        Ok(())
+    }
+}
+
+impl Verb for Step {
+    fn table(&self) -> &Table {
+        &self.options.table
+    }
+
+    fn name(&self) -> &'static str {
+        "OPTIMIZE"
+    }
+
+    fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
+        Box::pin(self.stage_files(draft))
+    }
+}
+
+/// The live files by canonical path.
+async fn live_files(state: &Snapshot) -> Result<BTreeMap<String, Candidate>> {
+    let columns = FileColumns {
+        stats: StatsWanted::Columns(Vec::new()),
+        ..FileColumns::all()
+    };
+    let mut live = BTreeMap::new();
+    let mut batches = state.files(columns).await?;
+    while let Some(batch) = batches.try_next().await? {
+        let counts = ColumnReader::new(&batch, &[], &PrimitiveType::Long);
+        for row in 0..batch.len() {
+            let add = batch.add(row);
+            let rows = counts.num_records(row);
+            let path = canonical_path(&add.path).into_owned();
+            live.insert(path, Candidate { add, rows });
+        }
+    }
+    Ok(live)
+}
+
+/// Whether the file is still live, with the same rows deleted.
+fn is_same(live: &BTreeMap<String, Candidate>, input: &Add) -> bool {
+    let id = |vector: &Option<DeletionVectorDescriptor>| {
+        vector.as_ref().map(DeletionVectorDescriptor::unique_id)
+    };
+    let now = live.get(&*canonical_path(&input.path));
+    now.is_some_and(|now| id(&now.add.deletion_vector) == id(&input.deletion_vector))
+}

@@ -1,0 +1,167 @@
+//! Files to fewer files, with the proof that they hold the same rows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+
+use crate::data::ColumnNames;
+use crate::data::fingerprint::{Fingerprinter, RowFingerprint};
+use crate::data::ordered::in_order;
+use crate::data::reader::{DataFile, FindFields, ReadPlan, Reader};
+use crate::data::writer::{DataWriter, WriterContext, WriterOptions};
+use crate::error::{Code, Error, Result};
+use crate::maintenance::compact::choose::{Group, TAG_FULL};
+use crate::protocol::action::Add;
+use crate::snapshot::Snapshot;
+
+/// Rows in a batch, at most.
+const BATCH_ROWS: usize = 8_192;
+
+/// Files that were rewritten, and those that are to take their place.
+#[derive(Debug)]
+pub(super) struct Rewritten {
+    pub(super) inputs: Vec<Add>,
+    pub(super) outputs: Vec<Add>,
+    pub(super) rows: u64,
+}
+
+/// Writes the rows of a group as files of about the target size, and proves that they are all there.
+pub(super) async fn rewrite(state: &Snapshot, group: Group, target: u64) -> Result<Rewritten> {
+    let mut writer = DataWriter::for_rows_of_the_table(context(state, target))?;
+    let mut before = fingerprinter(state)?;
+    let mut batches = rows(state, &group.inputs)?;
+    while let Some(batch) = batches.try_next().await? {
+        before.update(&batch.rows.batch)?;
+        writer.write(batch.rows.batch).await?;
+    }
+    let mut outputs = writer.finish().await?.adds;
+    let before = before.finish();
+    prove(state, before, &outputs).await?;
+    // All but the last one are as large as they become.
+    let full = outputs.len().saturating_sub(1);
+    for add in outputs.iter_mut().take(full) {
+        let tags = add.tags.get_or_insert_with(BTreeMap::new);
+        tags.insert(TAG_FULL.to_owned(), Some(target.to_string()));
+    }
+    Ok(Rewritten {
+        inputs: group.inputs,
+        outputs,
+        rows: before.rows,
+    })
+}
+
+/// Reads what was written back from storage: its rows must be those that were read.
+///
+/// # Errors
+///
+/// [`Corrupt`](crate::ErrorKind::Corrupt) if they are not.
+async fn prove(state: &Snapshot, before: RowFingerprint, outputs: &[Add]) -> Result<()> {
+    let mut after = fingerprinter(state)?;
+    let mut batches = rows(state, outputs)?;
+    while let Some(batch) = batches.try_next().await? {
+        after.update(&batch.rows.batch)?;
+    }
+    let after = after.finish();
+    if before == after {
+        return Ok(());
+    }
+    let message = "the files that compaction wrote do not hold the rows that it read; nothing was committed, and the \
+                   table is as it was";
+    Err(Error::corrupt(Code::DataCorrupt, message)
+        .with("rows_read", before.rows)
+        .with("rows_written", after.rows))
+}
+
+fn fingerprinter(state: &Snapshot) -> Result<Fingerprinter> {
+    Fingerprinter::new(state.schema(), ColumnNames::Logical)
+}
+
+/// The rows of files that are not deleted, with all columns.
+fn rows(
+    state: &Snapshot,
+    files: &[Add],
+) -> Result<futures::stream::BoxStream<'static, Result<crate::data::ordered::FileRows>>> {
+    let plan = ReadPlan {
+        table_schema: Arc::clone(state.schema()),
+        partition_columns: state.partition_columns().to_vec(),
+        find: FindFields::by(state.properties().column_mapping_mode),
+        schema: Arc::clone(state.schema()),
+        predicate: None,
+        prune: false,
+        batch_rows: BATCH_ROWS,
+        row_positions: false,
+    };
+    let reader = Reader::new(state.storage(), plan)?;
+    let files = files.iter().map(DataFile::of).collect::<Result<_>>()?;
+    Ok(in_order(reader, files, state.clone()))
+}
+
+fn context(state: &Snapshot, target: u64) -> WriterContext {
+    let options = WriterOptions {
+        target_file_bytes: usize::try_from(target).unwrap_or(usize::MAX),
+        ..WriterOptions::of(state.properties())
+    };
+    WriterContext {
+        storage: state.storage().clone(),
+        environment: state.environment().clone(),
+        schema: Arc::clone(state.schema()),
+        configuration: state.metadata().configuration.clone(),
+        partition_columns: state.partition_columns().to_vec(),
+        names: ColumnNames::by(state.properties().column_mapping_mode),
+        options,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::error::ErrorKind;
+    use crate::log::checkpoint::FileColumns;
+    use crate::protocol::schema::{DataType, Field, Schema};
+    use crate::table::Table;
+
+    /// A table of one file for each list of ids, and the files in that order.
+    async fn files(name: &str, lists: &[&[i64]]) -> (Snapshot, Vec<Add>) {
+        let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
+        let table = Table::create(&format!("memory:///{name}"), schema)
+            .await
+            .unwrap();
+        let mut adds = Vec::new();
+        for ids in lists {
+            let ids = Arc::new(Int64Array::from(ids.to_vec())) as _;
+            table
+                .append(RecordBatch::try_from_iter([("id", ids)]).unwrap())
+                .await
+                .unwrap();
+            let batches = table.snapshot().files(FileColumns::all()).await.unwrap();
+            let batches: Vec<_> = batches.try_collect().await.unwrap();
+            adds.extend(batches.last().unwrap().adds().last());
+        }
+        (table.snapshot(), adds)
+    }
+
+    async fn fingerprint(state: &Snapshot, file: &Add) -> RowFingerprint {
+        let mut found = fingerprinter(state).unwrap();
+        let mut batches = rows(state, std::slice::from_ref(file)).unwrap();
+        while let Some(batch) = batches.try_next().await.unwrap() {
+            found.update(&batch.rows.batch).unwrap();
+        }
+        found.finish()
+    }
+
+    #[tokio::test]
+    async fn d_8_the_proof_notices_rows_that_are_lost_doubled_or_changed() {
+        let lists: [&[i64]; 5] = [&[1, 2, 3], &[1, 2], &[1, 2, 3, 3], &[1, 2, 4], &[3, 1, 2]];
+        let (state, files) = files("proof", &lists).await;
+        let before = fingerprint(&state, &files[0]).await;
+        for wrong in [&files[1..2], &files[2..3], &files[3..4], &[]] {
+            let error = prove(&state, before, wrong).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert!(error.message().contains("nothing was committed"));
+        }
+        prove(&state, before, &files[4..5]).await.unwrap();
+    }
+}

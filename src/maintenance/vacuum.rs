@@ -1,0 +1,336 @@
+//! Vacuum: objects that no version inside its promise needs are deleted.
+//!
+//! A version keeps its promise as long as the table's retention (`delta.deletedFileRetentionDuration`) has not passed
+//! since a later one took its files away, as long as a pin or a lease holds it, and always if it is the newest. What
+//! no commit ever named is left for the same time by the store's clock: a writer may be about to commit it.
+//!
+//! The plan is made, `VACUUM START` is committed, and what other writers did in between is kept, too, and what was pinned
+//! or leased; then objects are deleted, and `VACUUM END` says how many. A pin or lease that comes later may not be seen:
+//! who makes one looks for a vacuum that has started and not ended, see `transaction::vacuum`. Nothing else in the crate deletes
+//! an object of a table.
+
+mod hidden;
+mod keep;
+mod marker;
+
+use std::future::IntoFuture;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::data::ColumnNames;
+use crate::error::{Code, Error, Result};
+use crate::maintenance::hold;
+use crate::maintenance::vacuum::hidden::{is_candidate, is_entered};
+use crate::maintenance::vacuum::keep::Keep;
+use crate::maintenance::vacuum::marker::Marker;
+use crate::operation::{carry_out, invalid};
+use crate::protocol::Version;
+use crate::snapshot::Snapshot;
+use crate::storage::{ObjectInfo, Storage};
+use crate::table::Table;
+use crate::transaction::vacuum::LASTS_MILLIS;
+
+/// Deletions that are under way at one time.
+const DELETIONS_IN_FLIGHT: usize = 16;
+
+/// Deletes what nobody needs; await it. See [`Table::vacuum`].
+#[derive(Debug, Clone)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Vacuum {
+    table: Table,
+    retention: Option<Duration>,
+    grace: Option<Duration>,
+    unsafe_retention: bool,
+    dry_run: bool,
+}
+
+/// What a vacuum did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Vacuumed {
+    /// Objects deleted; in a dry run, those that would be.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their keys below the table, sorted.
+    pub keys: Vec<String>,
+    /// Leftovers of killed writers that never were objects.
+    pub unpublished: u64,
+}
+
+impl Table {
+    /// Deletes objects that no version inside the table's retention needs, nor a pinned or leased one.
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # let table = headwater::Table::create("memory:///vacuum-example", schema).await?;
+    /// let would = table.vacuum().dry_run().await?;
+    /// assert_eq!(would.files, 0, "everything is younger than a week");
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When awaited: [`Invalid`](crate::ErrorKind::Invalid) for a retention below the table's, unless it is asked for
+    /// as unsafe; [`Corrupt`](crate::ErrorKind::Corrupt) if a kept version cannot be read, or if another table lies
+    /// below this one; [`Storage`](crate::ErrorKind::Storage). Nothing that is needed has been deleted.
+    pub fn vacuum(&self) -> Vacuum {
+        Vacuum {
+            table: self.clone(),
+            retention: None,
+            grace: None,
+            unsafe_retention: false,
+            dry_run: false,
+        }
+    }
+}
+
+impl Vacuum {
+    /// How long files that a version took away are kept. Unset: `delta.deletedFileRetentionDuration`, a week.
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.retention = Some(retention);
+        self
+    }
+
+    /// How long files are kept that no commit ever named. Unset: as long as the others.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Allows times below the table's retention. Readers of older versions, and writers that take longer than the
+    /// grace to commit, then lose files.
+    pub fn allow_unsafe_retention(mut self) -> Self {
+        self.unsafe_retention = true;
+        self
+    }
+
+    /// Says what would be deleted, and deletes nothing.
+    pub fn dry_run(mut self) -> Self {
+        self.dry_run = true;
+        self
+    }
+
+    async fn run(self) -> Result<Vacuumed> {
+        let table = &self.table;
+        let snapshot = table.refresh().await?;
+        crate::protocol::feature::check_writable(
+            snapshot.protocol(),
+            snapshot.metadata(),
+            snapshot.schema(),
+        )?;
+        let times = self.times(&snapshot)?;
+        let (held, ended) = hold::held(table).await?;
+        let mut keep = self.keep(&snapshot, times, &held).await?;
+        let columns = partition_columns(&snapshot);
+        let listed = table
+            .storage()
+            .list_tree(|name| is_entered(name, &columns))
+            .await?;
+        refuse_nested(&listed)?;
+        let mut doomed = doomed(&listed, &keep, &columns, times);
+        if self.dry_run {
+            return Ok(report(&doomed, 0));
+        }
+        let mut deleted = Vec::new();
+        while !doomed.is_empty() {
+            let after = snapshot.version();
+            doomed = self.round(after, &mut keep, doomed, &mut deleted).await?;
+        }
+        delete_all(table.storage(), ended).await?;
+        let unpublished = table.storage().sweep_unpublished(times.unknown).await?;
+        Ok(report(&deleted, unpublished))
+    }
+
+    /// Says that deletions start, spares what was committed, pinned or leased since `planned`, deletes for as long as
+    /// the start is good for, and says that this has ended. Hands back what is left to do.
+    async fn round(
+        &self,
+        planned: Version,
+        keep: &mut Keep,
+        mut doomed: Vec<ObjectInfo>,
+        deleted: &mut Vec<ObjectInfo>,
+    ) -> Result<Vec<ObjectInfo>> {
+        let table = &self.table;
+        let now = || table.environment().now_millis();
+        let until = now().saturating_add(LASTS_MILLIS);
+        let start = carry_out(Marker::start(table, self, planned, &doomed)).await?;
+        let tip = table.refresh().await?;
+        keep.commits(planned.saturating_add(1), tip.version())
+            .await?;
+        keep.held(table, &hold::held(table).await?.0).await?;
+        doomed.retain(|object| !keep.keys.contains(&object.key));
+        let deletions = stream::iter(doomed).map(|object| async {
+            let is_in_time = now() < until;
+            if is_in_time {
+                table.storage().delete(&object.key).await?;
+            }
+            Ok::<_, Error>((object, is_in_time))
+        });
+        let mut deletions = deletions.buffered(DELETIONS_IN_FLIGHT);
+        let (mut done, mut left) = (0, Vec::new());
+        while let Some((object, is_deleted)) = deletions.try_next().await? {
+            match is_deleted {
+                true => {
+                    done += 1;
+                    deleted.push(object);
+                }
+                false => left.push(object),
+            }
+        }
+        carry_out(Marker::end(table, start.version, done)).await?;
+        Ok(left)
+    }
+
+    fn times(&self, snapshot: &Snapshot) -> Result<Times> {
+        let promised = snapshot.properties().deleted_file_retention;
+        let retention = self.retention.unwrap_or(promised);
+        let grace = self.grace.unwrap_or(retention);
+        if !self.unsafe_retention && (retention < promised || grace < promised) {
+            let message = "the table promises to keep files longer than that (`delta.deletedFileRetentionDuration`): \
+                           readers and writers may lose files that they need; allow unsafe retention if none is active";
+            return Err(invalid(message).with("promised_hours", promised.as_secs() / 3_600));
+        }
+        let now = snapshot.environment().now_millis();
+        let before = |duration: Duration| {
+            now.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+        };
+        Ok(Times {
+            removed: before(retention),
+            unknown: before(grace),
+        })
+    }
+
+    /// What must stay: files of the newest version, of those that end inside the retention, and of those that are held.
+    async fn keep(&self, snapshot: &Snapshot, times: Times, held: &[Version]) -> Result<Keep> {
+        let mut keep = Keep::new(self.table.storage());
+        keep.version(snapshot, times.removed).await?;
+        let commits = snapshot.file_times().await?;
+        // The version in force when the retention began is inside it, and so is what its successor took away.
+        let young = commits.iter().find(|(_, time)| times.removed <= *time);
+        if let Some((first, _)) = young {
+            keep.commits(*first, snapshot.version()).await?;
+        }
+        keep.held(&self.table, held).await?;
+        Ok(keep)
+    }
+}
+
+impl IntoFuture for Vacuum {
+    type Output = Result<Vacuumed>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+/// Moments, in milliseconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    /// Files that were removed before may go.
+    removed: i64,
+    /// Files that no commit named may go if they were last written before.
+    unknown: i64,
+}
+
+/// Names of partition columns as directories spell them: logical and physical.
+fn partition_columns(snapshot: &Snapshot) -> Vec<String> {
+    let names = ColumnNames::by(snapshot.properties().column_mapping_mode);
+    let columns = snapshot.partition_columns().iter();
+    columns
+        .flat_map(|column| {
+            let physical = snapshot.schema().field(column).map(|field| names.of(field));
+            std::iter::once(column.clone()).chain(physical)
+        })
+        .collect()
+}
+
+/// A table inside a table: its files are nobody's business here, and cannot be told from ours.
+fn refuse_nested(listed: &[ObjectInfo]) -> Result<()> {
+    let nested = listed
+        .iter()
+        .find(|object| object.key.contains("/_delta_log/"));
+    match nested {
+        None => Ok(()),
+        Some(object) => {
+            let message = "another table lies below this one; move it before you vacuum";
+            Err(Error::corrupt(Code::UnsafePath, message).with("path", &object.key))
+        }
+    }
+}
+
+fn doomed(listed: &[ObjectInfo], keep: &Keep, columns: &[String], times: Times) -> Vec<ObjectInfo> {
+    let is_doomed = |object: &&ObjectInfo| {
+        let known = keep.removed.contains(&object.key);
+        let old = known || object.modified_millis < times.unknown;
+        old && !keep.keys.contains(&object.key) && is_candidate(&object.key, columns)
+    };
+    let mut doomed: Vec<_> = listed.iter().filter(is_doomed).cloned().collect();
+    doomed.sort_by(|left, right| left.key.cmp(&right.key));
+    doomed
+}
+
+fn report(doomed: &[ObjectInfo], unpublished: u64) -> Vacuumed {
+    Vacuumed {
+        files: doomed.len() as u64,
+        bytes: doomed.iter().map(|object| object.size).sum(),
+        keys: doomed.iter().map(|object| object.key.clone()).collect(),
+        unpublished,
+    }
+}
+
+/// Deletes objects side by side; what is gone already is no failure.
+pub(super) async fn delete_all(storage: &Storage, keys: Vec<String>) -> Result<()> {
+    let deletions = stream::iter(keys).map(|key| async move { storage.delete(&key).await });
+    let mut deletions = deletions.buffer_unordered(DELETIONS_IN_FLIGHT);
+    while deletions.try_next().await?.is_some() {}
+    Ok(())
+}
+
+/// Deletes objects one after the other: whatever is interrupted leaves the last ones.
+pub(super) async fn delete_in_order(storage: &Storage, keys: Vec<String>) -> Result<()> {
+    for key in keys {
+        storage.delete(&key).await?;
+    }
+    Ok(())
+}
+
+/// Ends a pin or a lease; `false` if it was not there.
+pub(super) async fn drop_hold(storage: &Storage, key: &str) -> Result<bool> {
+    // Many stores do not say whether there was anything to delete.
+    let was_there = storage.head(key).await?.is_some();
+    storage.delete(key).await?;
+    Ok(was_there)
+}
+
+impl Snapshot {
+    /// The path of a file of this version that is not there any more.
+    pub(super) async fn missing_file(&self) -> Result<Option<String>> {
+        let mut keep = self.needed().await?;
+        let listed = self
+            .storage()
+            .list_tree(|name| name != "_delta_log")
+            .await?;
+        for object in listed {
+            keep.keys.remove(&object.key);
+        }
+        Ok(keep.keys.pop_first())
+    }
+
+    /// Whether a later version needs all files that this one needs.
+    pub(super) async fn is_needed_by(&self, later: &Self) -> Result<bool> {
+        let (ours, theirs) = (self.needed().await?, later.needed().await?);
+        Ok(ours.keys.is_subset(&theirs.keys))
+    }
+
+    async fn needed(&self) -> Result<Keep> {
+        let mut keep = Keep::new(self.storage());
+        keep.version(self, i64::MAX).await?;
+        Ok(keep)
+    }
+}

@@ -1,0 +1,104 @@
+//! The rows of the source, in memory.
+
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::SchemaRef;
+use arrow_select::concat::concat_batches;
+use arrow_select::take::take_record_batch;
+use futures::TryStreamExt;
+
+use crate::data::layout::nullable_schema;
+use crate::error::{Code, Error, Result};
+use crate::operation::rows::Batches;
+use crate::protocol::arrow::conform;
+use crate::protocol::schema::Schema;
+
+/// The rows of a source.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// Its columns, all of which may be null.
+    pub(super) schema: Arc<Schema>,
+    /// Its rows.
+    pub(super) rows: RecordBatch,
+}
+
+impl Source {
+    /// Takes the rows in. All batches have the columns of the first; a source without batches has those of the table.
+    pub(super) async fn collect(batches: Batches, table: &Schema, limit: u64) -> Result<Self> {
+        let mut batches = batches.into_stream();
+        let mut form: Option<(Arc<Schema>, SchemaRef)> = None;
+        let mut taken: Vec<RecordBatch> = Vec::new();
+        let mut bytes = 0_u64;
+        while let Some(batch) = batches.try_next().await.map_err(source_failed)? {
+            bytes = bytes.saturating_add(batch.get_array_memory_size() as u64);
+            check_size(bytes, limit)?;
+            let (schema, arrow) = match &form {
+                Some(form) => form,
+                None => form.insert(form_of(&Schema::from_arrow(&batch.schema())?)?),
+            };
+            taken.push(conformed(&batch, schema, arrow)?);
+        }
+        let (schema, arrow) = match form {
+            Some(form) => form,
+            None => form_of(table)?,
+        };
+        let rows = concat_batches(&arrow, &taken).map_err(unfit)?;
+        if u32::try_from(rows.num_rows()).is_err() {
+            return Err(too_large(limit));
+        }
+        Ok(Self { schema, rows })
+    }
+
+    /// Rows by number, in any order and as often as they are named.
+    pub(super) fn take(&self, numbers: Vec<u32>) -> Result<RecordBatch> {
+        take_record_batch(&self.rows, &UInt32Array::from(numbers)).map_err(unfit)
+    }
+}
+
+/// Refuses sources that take more memory than they may.
+pub(super) fn check_size(bytes: u64, limit: u64) -> Result<()> {
+    match bytes <= limit {
+        true => Ok(()),
+        false => Err(too_large(limit)),
+    }
+}
+
+fn form_of(schema: &Schema) -> Result<(Arc<Schema>, SchemaRef)> {
+    let schema = nullable_schema(schema);
+    let arrow = schema.to_arrow()?;
+    Ok((Arc::new(schema), arrow))
+}
+
+fn conformed(batch: &RecordBatch, schema: &Schema, arrow: &SchemaRef) -> Result<RecordBatch> {
+    if batch.num_columns() != schema.fields().len() {
+        let message = "the batches of the source have different columns";
+        return Err(Error::invalid(Code::RowsRejected, message));
+    }
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(&field.name).ok_or_else(|| {
+            let message = "a batch of the source lacks a column of the first one";
+            Error::invalid(Code::RowsRejected, message).with("column", &field.name)
+        })?;
+        conform(column, &field.data_type, &field.name)
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(arrow), columns, &options).map_err(unfit)
+}
+
+fn too_large(limit: u64) -> Error {
+    let message = "the source of a merge takes more memory than it may; merge it in parts, or raise \
+                   `source_bytes_max`";
+    Error::invalid(Code::LimitExceeded, message).with("limit", limit)
+}
+
+fn source_failed(cause: crate::operation::rows::SourceError) -> Error {
+    let message = "the stream of rows to merge failed; nothing was committed";
+    Error::invalid(Code::InvalidArgument, message).because(cause)
+}
+
+fn unfit(cause: arrow_schema::ArrowError) -> Error {
+    let message = "the rows of the source do not fit together";
+    Error::invalid(Code::RowsRejected, message).because(cause)
+}

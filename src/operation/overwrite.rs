@@ -1,0 +1,289 @@
+//! Overwrite: new rows in place of all rows, of those of a condition, or of those of the same partitions.
+
+use std::cmp::Ordering;
+
+use futures::TryStreamExt;
+use futures::future::BoxFuture;
+
+use crate::data::ColumnNames;
+use crate::error::{Code, Error, Result};
+use crate::log::checkpoint::FileColumns;
+use crate::operation::delete::Delete;
+use crate::operation::rows::{Batches, NewRows};
+use crate::operation::{Verb, awaitable, invalid};
+use crate::predicate::{Expression, Predicate};
+use crate::protocol::action::Add;
+use crate::protocol::value::Scalar;
+use crate::snapshot::Snapshot;
+use crate::table::Table;
+use crate::transaction::{Draft, ReadRows};
+
+/// Replaces rows; await it. See [`Table::overwrite`].
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Overwrite {
+    table: Table,
+    rows: NewRows,
+    replaced: Replaced,
+    txn: Option<(String, i64)>,
+}
+
+/// Which rows go.
+#[derive(Debug)]
+enum Replaced {
+    All,
+    Matching(Predicate),
+    PartitionsOfRows,
+}
+
+impl Table {
+    /// Replaces all rows by these, as one version; earlier versions stay readable.
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # use headwater::arrow_array::{Int64Array, RecordBatch};
+    /// # use std::sync::Arc;
+    /// # let ids = |ids: Vec<i64>| {
+    /// #     let column = Arc::new(Int64Array::from(ids)) as _;
+    /// #     RecordBatch::try_from_iter([("id", column)]).unwrap()
+    /// # };
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # let table = headwater::Table::create("memory:///overwrite-example", schema).await?;
+    /// table.append(ids(vec![1, 2, 3])).await?;
+    /// let commit = table.overwrite(ids(vec![7])).await?;
+    /// assert_eq!((commit.rows_inserted, commit.files_removed), (1, 1));
+    /// assert_eq!(table.snapshot().sums().await?.rows, Some(1));
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When awaited: as [`Table::append`], and [`Invalid`](crate::ErrorKind::Invalid) if the table is append-only.
+    pub fn overwrite(&self, batches: impl Into<Batches>) -> Overwrite {
+        Overwrite {
+            table: self.clone(),
+            rows: NewRows::new(batches.into()),
+            replaced: Replaced::All,
+            txn: None,
+        }
+    }
+}
+
+impl Overwrite {
+    /// Replaces only the rows for which this is true; the new rows must meet it, too. What is left of a file of which
+    /// some rows go is copied, or they are marked as deleted: see [`Table::delete`].
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # use headwater::arrow_array::{Int64Array, RecordBatch};
+    /// # use headwater::predicate::col;
+    /// # use std::sync::Arc;
+    /// # let ids = |ids: Vec<i64>| {
+    /// #     let column = Arc::new(Int64Array::from(ids)) as _;
+    /// #     RecordBatch::try_from_iter([("id", column)]).unwrap()
+    /// # };
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # let table = headwater::Table::create("memory:///replace-example", schema).await?;
+    /// table.append(ids(vec![1, 2, 10])).await?;
+    /// let commit = table.overwrite(ids(vec![3])).matching(col("id").lt(10)).await?;
+    /// assert_eq!((commit.rows_deleted, commit.rows_inserted), (2, 1));
+    /// assert_eq!(table.snapshot().sums().await?.rows, Some(2));
+    /// # Ok(()) }) }
+    /// ```
+    pub fn matching(mut self, condition: impl Into<Predicate>) -> Self {
+        let condition = condition.into();
+        self.rows.must = Some(condition.clone());
+        self.replaced = Replaced::Matching(condition);
+        self
+    }
+
+    /// Replaces only the rows of the partitions that the new rows are of; needs a table with partition columns.
+    pub fn partitions_of_rows(mut self) -> Self {
+        self.replaced = Replaced::PartitionsOfRows;
+        self
+    }
+
+    /// Gives the table the schema of the rows, if that is another one. Not on tables with column mapping.
+    pub fn replace_schema(mut self) -> Self {
+        self.rows.replaces_schema = true;
+        self
+    }
+
+    /// Adds columns that the first batch has and the table does not, as nullable.
+    pub fn add_columns(mut self) -> Self {
+        self.rows.adds_columns = true;
+        self
+    }
+
+    /// Makes the overwrite the transaction `number` of the application `app_id`: see [`Append::exactly_once`].
+    ///
+    /// [`Append::exactly_once`]: crate::Append::exactly_once
+    pub fn exactly_once(mut self, app_id: impl Into<String>, number: i64) -> Self {
+        self.txn = Some((app_id.into(), number));
+        self
+    }
+
+    /// About how large a data file becomes, in bytes. Unset: the property `delta.targetFileSize`, else 128 MiB.
+    pub fn target_file_bytes(mut self, bytes: u64) -> Self {
+        self.rows.target_file_bytes = Some(bytes);
+        self
+    }
+
+    async fn stage_rows(&mut self, draft: &mut Draft) -> Result<()> {
+        let state = draft.state().clone();
+        refuse_append_only(&state)?;
+        if self.rows.replaces_schema && !matches!(self.replaced, Replaced::All) {
+            return Err(invalid(
+                "only an overwrite of the whole table can replace its schema",
+            ));
+        }
+        draft.parameter("mode", "Overwrite".to_owned());
+        match &self.replaced {
+            Replaced::All => {
+                self.rows.stage(draft).await?;
+                draft.reads(ReadRows::All);
+                remove_files(draft, &state, |_| true).await
+            }
+            Replaced::Matching(condition) => {
+                let mut delete = Delete::of(&self.table, condition.clone());
+                delete.stage(draft).await?;
+                if draft.has_change_files() {
+                    let message = "on a table with a change data feed, rows of parts of files cannot be replaced in \
+                                   one step; delete them, then append";
+                    return Err(Error::unsupported(message));
+                }
+                self.rows.stage(draft).await
+            }
+            Replaced::PartitionsOfRows => {
+                if state.partition_columns().is_empty() {
+                    return Err(invalid(
+                        "the table has no partitions to replace; overwrite it as a whole",
+                    ));
+                }
+                self.rows.stage(draft).await?;
+                let partitions = Partitions::of(&state, self.rows.files())?;
+                draft.parameter("isDynamicPartitionOverwrite", "true".to_owned());
+                draft.reads(ReadRows::Matching(partitions.predicate(&state)));
+                remove_files(draft, &state, |add| partitions.contains(&state, add)).await
+            }
+        }
+    }
+}
+
+impl Verb for Overwrite {
+    fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn name(&self) -> &'static str {
+        "WRITE"
+    }
+
+    fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            if let Some((app_id, number)) = &self.txn {
+                draft.set_txn(app_id, *number);
+            }
+            if draft.is_applied() {
+                return Ok(());
+            }
+            self.stage_rows(draft).await
+        })
+    }
+}
+
+awaitable!(Overwrite);
+
+/// Refuses to remove rows where the table keeps all.
+///
+/// Spec: [Append-only Tables](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#append-only-tables).
+pub(super) fn refuse_append_only(state: &Snapshot) -> Result<()> {
+    if !state.properties().append_only {
+        return Ok(());
+    }
+    let message =
+        "the table is append-only (`delta.appendOnly`): its rows are never changed or removed";
+    Err(Error::invalid(Code::RowsRejected, message))
+}
+
+/// Removes the live files of `state` for which `is_out` holds, as wholes.
+async fn remove_files(
+    draft: &mut Draft,
+    state: &Snapshot,
+    is_out: impl Fn(&Add) -> bool,
+) -> Result<()> {
+    let mut batches = state.files(FileColumns::all()).await?;
+    let mut removed = 0;
+    while let Some(batch) = batches.try_next().await? {
+        for add in batch.adds().filter(&is_out) {
+            draft.remove(add);
+            removed += 1;
+        }
+    }
+    draft.metric("numRemovedFiles", removed);
+    Ok(())
+}
+
+/// Partitions by their typed values: two spellings of one value are one partition.
+struct Partitions {
+    values: Vec<Vec<Scalar>>,
+}
+
+impl Partitions {
+    fn of(state: &Snapshot, files: &[Add]) -> Result<Self> {
+        let mut values: Vec<Vec<Scalar>> = Vec::new();
+        for file in files {
+            let partition = partition_of(state, file).ok_or_else(|| {
+                invalid("a new file has a partition value that is not of its column's type")
+            })?;
+            if !values.iter().any(|known| same(known, &partition)) {
+                values.push(partition);
+            }
+        }
+        Ok(Self { values })
+    }
+
+    /// A file whose partition cannot be told is no file of these.
+    fn contains(&self, state: &Snapshot, file: &Add) -> bool {
+        let partition = partition_of(state, file);
+        partition.is_some_and(|partition| self.values.iter().any(|known| same(known, &partition)))
+    }
+
+    fn predicate(&self, state: &Snapshot) -> Predicate {
+        let columns = state.partition_columns();
+        let one = |values: &Vec<Scalar>| {
+            let equal = columns.iter().zip(values).map(|(column, value)| {
+                let column = Expression::Column(vec![column.clone()]);
+                column.null_safe_eq(Expression::Literal(value.clone()))
+            });
+            equal.reduce(Predicate::and)
+        };
+        let any = self.values.iter().filter_map(one).reduce(Predicate::or);
+        any.unwrap_or_else(|| Predicate::from(Expression::Or(Vec::new())))
+    }
+}
+
+fn same(left: &[Scalar], right: &[Scalar]) -> bool {
+    let equal = |(left, right): (&Scalar, &Scalar)| match (left.is_null(), right.is_null()) {
+        (true, true) => true,
+        (false, false) => left.compare(right) == Some(Ordering::Equal),
+        _ => false,
+    };
+    left.iter().zip(right).all(equal)
+}
+
+fn partition_of(state: &Snapshot, file: &Add) -> Option<Vec<Scalar>> {
+    let names = ColumnNames::by(state.properties().column_mapping_mode);
+    let columns = state.partition_columns().iter();
+    let value = |column: &String| {
+        let field = state.schema().field(column)?;
+        let text = file
+            .partition_values
+            .get(&names.of(field))
+            .and_then(Option::as_deref);
+        Scalar::from_partition_value(text, field.data_type.as_primitive()?).ok()
+    };
+    columns.map(value).collect()
+}

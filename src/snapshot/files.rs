@@ -1,0 +1,158 @@
+//! The live files of a snapshot, as columns.
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+
+use crate::error::{Code, Error, Result};
+use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
+use crate::log::files::FileBatch;
+use crate::log::removes::RemoveBatch;
+use crate::log::replay::Replay;
+use crate::protocol::action::DeletionVectorDescriptor;
+use crate::protocol::schema::PrimitiveType;
+use crate::snapshot::Snapshot;
+
+impl Snapshot {
+    /// The live files, batch by batch, with the columns asked for: those of the checkpoint first, then those of the
+    /// commits after it, oldest first. Memory: one batch of the checkpoint, and the keys in the commits after it.
+    ///
+    /// Spec: [Action Reconciliation](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#action-reconciliation).
+    pub(crate) async fn files(
+        &self,
+        columns: FileColumns,
+    ) -> Result<BoxStream<'static, Result<FileBatch>>> {
+        let mut replay = Replay::new();
+        let mut newest_first = Vec::with_capacity(self.0.tail.len());
+        for commit in self.0.tail.iter().rev() {
+            newest_first.push(replay.live(commit)?);
+        }
+        let tail = futures::stream::iter(newest_first.into_iter().rev().map(Ok));
+        let tail = tail.try_filter(|batch| futures::future::ready(!batch.is_empty()));
+        let Some(anchor) = &self.0.anchor else {
+            return Ok(tail.boxed());
+        };
+        let checkpoint = anchor.reader.files(columns).await?;
+        let checkpoint = checkpoint.map(move |batch| replay.live_in_checkpoint(batch?));
+        let checkpoint = checkpoint.try_filter(|batch| futures::future::ready(!batch.is_empty()));
+        Ok(checkpoint.chain(tail).boxed())
+    }
+
+    /// The tombstones, batch by batch, expired ones included.
+    pub(crate) async fn tombstones(&self) -> Result<BoxStream<'static, Result<RemoveBatch>>> {
+        let mut replay = Replay::new();
+        let mut newest_first = Vec::with_capacity(self.0.tail.len());
+        for commit in self.0.tail.iter().rev() {
+            newest_first.push(replay.tombstones(commit)?);
+        }
+        let tail = futures::stream::iter(newest_first.into_iter().rev().map(Ok));
+        let Some(anchor) = &self.0.anchor else {
+            return Ok(tail.boxed());
+        };
+        let checkpoint = anchor.reader.removes().await?;
+        let checkpoint = checkpoint.map(move |batch| replay.tombstones_in_checkpoint(batch?));
+        Ok(checkpoint.chain(tail).boxed())
+    }
+}
+
+impl Snapshot {
+    /// Whether a file of this path and deletion vector is live.
+    pub(crate) async fn has_file(
+        &self,
+        path: &str,
+        vector: Option<&DeletionVectorDescriptor>,
+    ) -> Result<bool> {
+        let columns = FileColumns {
+            stats: StatsWanted::None,
+            tags: false,
+            partition_values_parsed: false,
+        };
+        let mut batches = self.files(columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let is_it = |row: &usize| {
+                batch.path(*row) == path && batch.deletion_vector(*row).as_ref() == vector
+            };
+            if (0..batch.len()).any(|row| is_it(&row)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What the live files of a version add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Sums {
+    /// Live data files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Their rows, without deleted ones; `None` if a file does not say how many it has.
+    pub rows: Option<u64>,
+}
+
+impl Snapshot {
+    /// Counts the live files, their bytes and rows, from the log alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the list of files cannot be read, or its numbers are impossible.
+    pub async fn sums(&self) -> Result<Sums> {
+        let mut snapshot = self.clone();
+        loop {
+            match snapshot.added_up().await {
+                Err(error) if error.code() == Code::CorruptCheckpoint => {
+                    snapshot = snapshot.without_checkpoint(error).await?;
+                }
+                sums => return sums,
+            }
+        }
+    }
+
+    async fn added_up(&self) -> Result<Sums> {
+        let mut sums = Sums {
+            rows: Some(0),
+            ..Sums::default()
+        };
+        let stats = StatsWanted::Columns(Vec::new());
+        let columns = FileColumns {
+            stats,
+            tags: false,
+            partition_values_parsed: false,
+        };
+        let mut batches = self.files(columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let counts = ColumnReader::new(&batch, &[], &PrimitiveType::Long);
+            for row in 0..batch.len() {
+                sums.files += 1;
+                sums.bytes = sums
+                    .bytes
+                    .saturating_add(u64::try_from(batch.size(row)).unwrap_or(0));
+                let rows = live_rows(&batch, row, counts.num_records(row))?;
+                sums.rows = sums
+                    .rows
+                    .zip(rows)
+                    .and_then(|(sum, rows)| sum.checked_add(rows));
+            }
+        }
+        Ok(sums)
+    }
+}
+
+/// Rows of a file without those that its deletion vector marks.
+fn live_rows(batch: &FileBatch, row: usize, physical: Option<u64>) -> Result<Option<u64>> {
+    let Some(rows) = physical else {
+        return Ok(None);
+    };
+    let Some(vector) = batch.deletion_vector(row) else {
+        return Ok(Some(rows));
+    };
+    let deleted = u64::try_from(vector.cardinality).ok();
+    match deleted.and_then(|deleted| rows.checked_sub(deleted)) {
+        Some(rows) => Ok(Some(rows)),
+        None => {
+            let message = "a deletion vector deletes more rows than its file has";
+            Err(Error::corrupt(Code::DataCorrupt, message).with("path", batch.path(row)))
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What is to become one commit: changed files, what was read to decide on them, and the state they lead to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+
+use crate::data::reader::deleted_rows;
+use crate::error::{Code, Error, Result};
+use crate::log::commit;
+use crate::log::key::canonical_path;
+use crate::predicate::Predicate;
+use crate::protocol::action::{
+    Action, Add, AddCdc, CommitInfo, DeletionVectorDescriptor, DomainMetadata, Metadata, Protocol,
+    Remove,
+};
+use crate::protocol::deletion_vector;
+use crate::snapshot::Snapshot;
+use crate::storage::Storage;
+use crate::transaction::Operation;
+
+/// Rows, by what they have in common.
+#[derive(Debug, Clone)]
+pub(crate) enum ReadRows {
+    /// All.
+    All,
+    /// Those for which this is true.
+    Matching(Predicate),
+}
+
+/// Rows whose change by another writer would change what is staged.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub(crate) rows: ReadRows,
+    /// Whether it also matters that such rows go. Rows that are staged to go themselves need no mention.
+    pub(crate) removals: bool,
+}
+
+/// Rows of a live file that go by deletion vector.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    /// The file, as the base has it; or as it was staged.
+    pub(crate) file: Add,
+    /// Whether the file is staged itself, so that nothing of it is to be removed.
+    is_new: bool,
+    physical_rows: u64,
+    /// Disjoint from what the file's vector deletes already.
+    pub(crate) rows: RoaringTreemap,
+}
+
+/// Files by their canonical path: a path is live at most once.
+#[derive(Debug, Default)]
+pub(crate) struct FileChanges {
+    adds: BTreeMap<String, Add>,
+    pub(crate) removes: BTreeMap<String, Add>,
+    pub(crate) marks: BTreeMap<String, Mark>,
+    cdcs: Vec<AddCdc>,
+}
+
+/// Rows that a draft is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    /// Written into data files: new ones, changed ones, and those that had to be copied.
+    pub(crate) written: u64,
+    pub(crate) deleted: u64,
+    pub(crate) updated: u64,
+    pub(crate) inserted: u64,
+}
+
+/// Changes staged on a snapshot.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    pub(crate) base: Snapshot,
+    /// The base with everything staged so far, but for what was staged since [`settle`](Self::settle).
+    state: Snapshot,
+    pub(crate) operation: Operation,
+    /// Rows that the verbs wrote and changed.
+    pub(crate) counts: Counts,
+    pub(crate) files: FileChanges,
+    pub(crate) reads: Vec<Read>,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) protocol: Option<Protocol>,
+    pub(crate) domains: BTreeMap<String, DomainMetadata>,
+    pub(crate) txns: BTreeMap<String, i64>,
+    /// Applications whose progress the draft rests on.
+    pub(crate) txns_read: BTreeSet<String>,
+    data_change: bool,
+    /// Whether files come back that had been removed.
+    pub(crate) revives: bool,
+    /// Whether a version is made although nothing changes.
+    always: bool,
+}
+
+impl Draft {
+    /// Nothing staged yet on `base`.
+    pub(crate) fn on(base: Snapshot, operation: &'static str) -> Self {
+        Self {
+            state: base.clone(),
+            base,
+            operation: Operation::new(operation),
+            counts: Counts::default(),
+            files: FileChanges::default(),
+            reads: Vec::new(),
+            metadata: None,
+            protocol: None,
+            domains: BTreeMap::new(),
+            txns: BTreeMap::new(),
+            txns_read: BTreeSet::new(),
+            data_change: true,
+            revives: false,
+            always: false,
+        }
+    }
+
+    /// What a verb is planned against: the base with what the verbs before it have staged.
+    pub(crate) fn state(&self) -> &Snapshot {
+        &self.state
+    }
+
+    /// Says that rows like these were looked for: more of them would change what is staged.
+    pub(crate) fn reads(&mut self, rows: ReadRows) {
+        let removals = false;
+        self.reads.push(Read { rows, removals });
+    }
+
+    /// As [`reads`](Self::reads), for rows that were found and stay: that they go would change what is staged, too.
+    pub(crate) fn depends_on(&mut self, rows: ReadRows) {
+        let removals = true;
+        self.reads.push(Read { rows, removals });
+    }
+
+    /// Adds a data file.
+    pub(crate) fn add(&mut self, add: Add) {
+        let path = canonical_path(&add.path).into_owned();
+        self.files.adds.insert(path, add);
+    }
+
+    /// Removes a live file of [`state`](Self::state) as a whole.
+    pub(crate) fn remove(&mut self, file: Add) {
+        let path = canonical_path(&file.path).into_owned();
+        let was_new = self.files.adds.remove(&path).is_some();
+        match self.files.marks.remove(&path) {
+            Some(mark) if mark.is_new => {}
+            Some(mark) => drop(self.files.removes.insert(path, mark.file)),
+            None if was_new => {}
+            None => drop(self.files.removes.insert(path, file)),
+        }
+    }
+
+    /// Deletes rows of a live file of [`state`](Self::state) by deletion vector. `rows` are positions among the
+    /// file's `physical_rows`, and none that the file's present vector deletes. A file of which nothing is left goes.
+    pub(crate) fn mark(&mut self, file: Add, physical_rows: u64, rows: RoaringTreemap) {
+        if rows.is_empty() {
+            return;
+        }
+        let path = canonical_path(&file.path).into_owned();
+        if let Some(mark) = self.files.marks.get_mut(&path) {
+            mark.rows |= rows;
+            return;
+        }
+        let staged = self.files.adds.remove(&path);
+        let is_new = staged.is_some();
+        let file = staged.unwrap_or(file);
+        let mark = Mark {
+            file,
+            is_new,
+            physical_rows,
+            rows,
+        };
+        self.files.marks.insert(path, mark);
+    }
+
+    /// The data files that are added.
+    pub(crate) fn adds(&self) -> impl Iterator<Item = &Add> {
+        self.files.adds.values()
+    }
+
+    /// A data file that is added, if one is.
+    pub(crate) fn first_add(&self) -> Option<&Add> {
+        self.adds().next()
+    }
+
+    /// Adds a file of the change feed.
+    pub(crate) fn add_cdc(&mut self, cdc: AddCdc) {
+        self.files.cdcs.push(cdc);
+    }
+
+    /// The files of the change feed that are added.
+    pub(crate) fn cdcs(&self) -> impl Iterator<Item = &AddCdc> {
+        self.files.cdcs.iter()
+    }
+
+    /// Whether the change feed of this commit is in files: then it tells all that there is to tell.
+    pub(crate) fn has_change_files(&self) -> bool {
+        !self.files.cdcs.is_empty()
+    }
+
+    /// Replaces the table's metadata, from [`state`](Self::state)'s.
+    pub(crate) fn set_metadata(&mut self, metadata: Metadata) {
+        self.metadata = Some(metadata);
+    }
+
+    /// Replaces the table's protocol.
+    pub(crate) fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = Some(protocol);
+    }
+
+    /// Makes the draft an application's transaction `number`: it lands at most once.
+    pub(crate) fn set_txn(&mut self, app_id: &str, number: i64) {
+        self.txns.insert(app_id.to_owned(), number);
+    }
+
+    /// Says that the draft rests on how far an application has come: any progress of it contradicts the draft.
+    pub(crate) fn reads_txn(&mut self, app_id: &str) {
+        self.txns_read.insert(app_id.to_owned());
+    }
+
+    /// Whether an application's transaction of the draft is in the table already.
+    pub(crate) fn is_applied(&self) -> bool {
+        let last = |app_id: &String| self.base.app_version(app_id);
+        let mut txns = self.txns.iter();
+        txns.any(|(app_id, number)| last(app_id).is_some_and(|last| *number <= last))
+    }
+
+    /// Adds to one of `operationMetrics`.
+    pub(crate) fn metric(&mut self, name: &'static str, value: u64) {
+        let sum = self.operation.metrics.entry(name).or_default();
+        *sum = sum.saturating_add(value);
+    }
+
+    /// Sets one of `operationParameters`, as JSON text.
+    pub(crate) fn parameter(&mut self, name: &str, json: String) {
+        self.operation.parameters.insert(name.to_owned(), json);
+    }
+
+    /// Says that no row changes: files only hold them otherwise. Who follows the table is not told.
+    ///
+    /// Spec: [Add File and Remove File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file),
+    /// `dataChange`.
+    pub(crate) fn rearranges(&mut self) {
+        self.data_change = false;
+    }
+
+    /// Says that files come back that had been removed: a vacuum that starts meanwhile may delete them.
+    pub(crate) fn revives(&mut self) {
+        self.revives = true;
+    }
+
+    /// Makes a version even if nothing changes, as other engines do for writes without rows.
+    pub(crate) fn commit_always(&mut self) {
+        self.always = true;
+    }
+
+    /// Whether anything of the table is changed.
+    pub(crate) fn has_changes(&self) -> bool {
+        let files = &self.files;
+        let no_files = files.adds.is_empty() && files.removes.is_empty() && files.marks.is_empty();
+        let no_state = self.metadata.is_none() && self.protocol.is_none();
+        !(no_files && no_state && self.domains.is_empty())
+    }
+
+    /// Whether there is nothing to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.has_changes() && self.txns.is_empty() && !self.always
+    }
+
+    /// Files and bytes that the draft adds, and files that it removes.
+    pub(crate) fn sums(&self) -> (u64, u64, u64) {
+        let bytes = self.files.adds.values().map(|add| add.size.unsigned_abs());
+        let files = self.files.adds.len() as u64;
+        (files, bytes.sum(), self.files.removes.len() as u64)
+    }
+
+    /// Whether the draft only adds files and rests on nothing it read.
+    pub(crate) fn is_blind_append(&self) -> bool {
+        let removes = !self.files.removes.is_empty() || !self.files.marks.is_empty();
+        let changes_state =
+            self.metadata.is_some() || self.protocol.is_some() || !self.domains.is_empty();
+        !removes && !changes_state && self.reads.is_empty()
+    }
+
+    /// Brings [`state`](Self::state) up to what is staged, so that the next verb sees it. Deletion vectors are part
+    /// of it by value; nothing is written.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) if what is staged contradicts itself.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        if !self.has_changes() {
+            return Ok(());
+        }
+        if self.has_change_files() {
+            let message = "on a table with a change data feed, nothing can be staged after a verb that changes rows; \
+                           commit them one by one";
+            return Err(Error::unsupported(message));
+        }
+        let mut vectors = BTreeMap::new();
+        for (path, mark) in &self.files.marks {
+            let all = mark.all_rows(self.base.storage()).await?;
+            vectors.insert(path.clone(), inline(&all)?);
+        }
+        let version = self.base.next_version()?;
+        let mut actions = vec![Action::CommitInfo(self.commit_info("staged", 0))];
+        actions.extend(self.actions(0, &vectors));
+        let bytes = commit::encode(version, &actions)?;
+        let commit = Arc::new(commit::decode(version, &bytes)?);
+        self.state = self.base.followed_by(&commit)?;
+        Ok(())
+    }
+
+    /// The actions other than `commitInfo` and `txn`. `vectors`: what the marked files delete from now on.
+    pub(crate) fn actions(
+        &self,
+        now_millis: i64,
+        vectors: &BTreeMap<String, DeletionVectorDescriptor>,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        actions.extend(self.protocol.clone().map(Action::Protocol));
+        actions.extend(self.metadata.clone().map(Action::Metadata));
+        actions.extend(self.domains.values().cloned().map(Action::DomainMetadata));
+        let removed = |file: &Add| Action::Remove(self.removed(file, now_millis));
+        actions.extend(self.files.removes.values().map(removed));
+        for (path, mark) in &self.files.marks {
+            if !mark.is_new {
+                actions.push(removed(&mark.file));
+            }
+            let vector = vectors.get(path);
+            let rows_left =
+                vector.is_some_and(|it| it.cardinality.unsigned_abs() < mark.physical_rows);
+            if rows_left {
+                actions.push(Action::Add(self.marked(mark, vector.cloned())));
+            }
+        }
+        let added = |add: &Add| {
+            let data_change = self.data_change;
+            let add = add.clone();
+            Action::Add(Add { data_change, ..add })
+        };
+        actions.extend(self.files.adds.values().map(added));
+        actions.extend(self.files.cdcs.iter().cloned().map(Action::Cdc));
+        actions
+    }
+
+    /// Spec: [Add File and Remove File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file):
+    /// a tombstone names the deletion vector that the file had.
+    fn removed(&self, file: &Add, now_millis: i64) -> Remove {
+        Remove {
+            path: file.path.clone(),
+            deletion_timestamp: Some(now_millis),
+            data_change: self.data_change,
+            extended_file_metadata: Some(true),
+            partition_values: Some(file.partition_values.clone()),
+            size: Some(file.size),
+            stats: file.stats.clone(),
+            tags: file.tags.clone(),
+            deletion_vector: file.deletion_vector.clone(),
+            base_row_id: file.base_row_id,
+            default_row_commit_version: file.default_row_commit_version,
+            unknown: BTreeMap::new(),
+        }
+    }
+
+    /// The file with its new vector. Bounds are wide from now on: they may speak of rows that are gone.
+    ///
+    /// Spec: [Writer Requirements for Deletion Vectors](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#writer-requirement-for-deletion-vectors).
+    fn marked(&self, mark: &Mark, vector: Option<DeletionVectorDescriptor>) -> Add {
+        Add {
+            deletion_vector: vector,
+            stats: Some(wide_statistics(
+                mark.file.stats.as_deref(),
+                mark.physical_rows,
+            )),
+            data_change: self.data_change,
+            ..mark.file.clone()
+        }
+    }
+
+    /// The `commitInfo` of an attempt.
+    pub(crate) fn commit_info(&self, txn_id: &str, now_millis: i64) -> CommitInfo {
+        let level = self.base.properties().isolation_level;
+        CommitInfo {
+            isolation_level: Some(level.as_str().to_owned()),
+            is_blind_append: Some(self.is_blind_append()),
+            read_version: i64::try_from(self.base.version()).ok(),
+            ..self.operation.commit_info(txn_id, now_millis)
+        }
+    }
+}
+
+impl Mark {
+    /// What the file deletes, old and new.
+    pub(crate) async fn all_rows(&self, storage: &Storage) -> Result<RoaringTreemap> {
+        let vector = self.file.deletion_vector.as_ref();
+        let old = deleted_rows(storage, vector).await?;
+        Ok(old.unwrap_or_default() | &self.rows)
+    }
+}
+
+/// A vector as part of its descriptor.
+fn inline(rows: &RoaringTreemap) -> Result<DeletionVectorDescriptor> {
+    let data = deletion_vector::encode(rows);
+    let too_large = || Error::invalid(Code::LimitExceeded, "a deletion vector is too large");
+    Ok(DeletionVectorDescriptor {
+        storage_type: "i".to_owned(),
+        path_or_inline_dv: deletion_vector::inline_text(&data),
+        offset: None,
+        size_in_bytes: i32::try_from(data.len()).map_err(|_| too_large())?,
+        cardinality: i64::try_from(rows.len()).map_err(|_| too_large())?,
+    })
+}
+
+/// Statistics that hold for a file with a deletion vector: the exact number of physical rows, and bounds that say
+/// that they are wide.
+fn wide_statistics(stats: Option<&str>, physical_rows: u64) -> String {
+    let parsed = stats.and_then(|stats| {
+        serde_json::from_str::<BTreeMap<&str, &serde_json::value::RawValue>>(stats).ok()
+    });
+    let mut text = format!("{{\"numRecords\":{physical_rows}");
+    for (name, value) in parsed.iter().flatten() {
+        if !matches!(*name, "numRecords" | "tightBounds") {
+            text.push_str(&format!(
+                ",{}:{}",
+                serde_json::Value::from(*name),
+                value.get()
+            ));
+        }
+    }
+    text.push_str(",\"tightBounds\":false}");
+    text
+}

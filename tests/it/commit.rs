@@ -1,0 +1,437 @@
+//! Around the commit point: crashes, lost answers, refusals (faults ).
+
+use headwater::arrow_array::RecordBatch;
+use headwater::{Code, CommitStatus, ErrorKind, Resolution};
+
+use crate::support::store::{Answer, Faulty, Request, When};
+use crate::support::{commit_key, create, create_hasty, ids, ids_of, open};
+
+/// Every way in which an answer of a store says nothing about what it did.
+const UNCLEAR: [Answer; 6] = [
+    Answer::InternalError,
+    Answer::SlowDown,
+    Answer::Reset,
+    Answer::TimedOut,
+    Answer::AlreadyExists,
+    Answer::Precondition,
+];
+
+#[tokio::test]
+async fn a_1_a_crash_before_the_commit_shows_no_rows_and_a_rerun_adds_them_once() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    store.fail(Request::Put, "1.json", 100, When::Before, Answer::Denied);
+    let failed = table
+        .append(ids([1, 2]))
+        .exactly_once("app", 1)
+        .await
+        .unwrap_err();
+    assert_eq!(failed.code(), Code::Denied);
+    store.heal();
+
+    let orphans = store
+        .paths()
+        .await
+        .iter()
+        .filter(|path| path.ends_with(".parquet"))
+        .count();
+    assert_eq!(orphans, 1, "the data file stays for vacuum");
+    let again = open(&store).await.unwrap();
+    assert_eq!(ids_of(&again.snapshot()).await.unwrap(), Vec::<i64>::new());
+    let commit = again
+        .append(ids([1, 2]))
+        .exactly_once("app", 1)
+        .await
+        .unwrap();
+    assert_eq!(
+        (commit.version, commit.status),
+        (1, CommitStatus::Committed)
+    );
+    assert_eq!(ids_of(&again.snapshot()).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_2_a_crash_after_the_commit_shows_the_rows_once() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    let appended = table
+        .append(ids([1, 2]))
+        .exactly_once("app", 1)
+        .await
+        .unwrap();
+    drop(table);
+    assert_eq!(appended.status, CommitStatus::Committed);
+
+    let restarted = open(&store).await.unwrap();
+    let repeat = restarted
+        .append(ids([1, 2]))
+        .exactly_once("app", 1)
+        .await
+        .unwrap();
+    assert_eq!(
+        (repeat.version, repeat.status),
+        (1, CommitStatus::AlreadyApplied)
+    );
+    assert_eq!(ids_of(&restarted.snapshot()).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_3_a_checkpoint_that_a_dead_writer_left_out_is_written_by_the_next() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    // Every attempt at a checkpoint fails: as if each writer died right after its commit.
+    store.fail(Request::Put, ".parquet", 0, When::Before, Answer::Denied);
+    store.fail(
+        Request::Put,
+        "checkpoint.parquet",
+        1_000,
+        When::Before,
+        Answer::Denied,
+    );
+    for id in 0..21 {
+        table.append(ids([id])).await.unwrap();
+        table.close().await;
+    }
+    let checkpoints = |paths: Vec<String>| {
+        paths
+            .iter()
+            .filter(|path| path.contains(".checkpoint."))
+            .count()
+    };
+    assert_eq!(checkpoints(store.paths().await), 0);
+    store.heal();
+
+    let next = open(&store).await.unwrap();
+    next.append(ids([21])).await.unwrap();
+    next.close().await;
+    assert_eq!(checkpoints(store.paths().await), 1);
+    let reader = open(&store).await.unwrap();
+    assert_eq!(
+        ids_of(&reader.snapshot()).await.unwrap(),
+        (0..22).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn a_4_a_lost_answer_is_one_commit_and_no_error() {
+    for answer in [Answer::Reset, Answer::TimedOut] {
+        applied_but_answered(answer).await;
+    }
+}
+
+#[tokio::test]
+async fn a_5_an_inner_retry_that_meets_its_own_object_is_one_commit_and_no_error() {
+    for answer in UNCLEAR {
+        applied_but_answered(answer).await;
+    }
+}
+
+async fn applied_but_answered(answer: Answer) {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    store.fail(Request::Put, "1.json", 1, When::After, answer);
+    let commit = table.append(ids([1, 2, 3])).await.unwrap();
+    assert_eq!(
+        (commit.version, commit.status),
+        (1, CommitStatus::Committed),
+        "{answer:?}"
+    );
+    let after = table.append(ids([4])).await.unwrap();
+    assert_eq!(after.version, 2, "{answer:?}");
+
+    let reader = open(&store).await.unwrap();
+    assert_eq!(reader.snapshot().version(), 2);
+    assert_eq!(
+        ids_of(&reader.snapshot()).await.unwrap(),
+        [1, 2, 3, 4],
+        "{answer:?}"
+    );
+    assert_eq!(
+        reader.snapshot().sums().await.unwrap().files,
+        2,
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_5_a_lost_answer_to_a_create_is_one_table() {
+    for answer in UNCLEAR {
+        let store = Faulty::default();
+        store.fail(Request::Put, "0.json", 1, When::After, answer);
+        let table = create(&store).await;
+        assert_eq!(table.snapshot().version(), 0, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_6_a_conflict_answer_with_an_empty_slot_tries_the_same_slot_again() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    store.fail(
+        Request::Put,
+        "1.json",
+        2,
+        When::Before,
+        Answer::AlreadyExists,
+    );
+    let commit = table.append(ids([1])).await.unwrap();
+    assert_eq!(
+        commit.version, 1,
+        "a slot that nobody took is not a lost race"
+    );
+}
+
+#[tokio::test]
+async fn a_7_a_put_that_lands_after_it_was_given_up_is_found_again() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    // Carried out two requests later: after the read-back saw nothing.
+    store.fail(Request::Put, "1.json", 1, When::Late(2), Answer::TimedOut);
+    let commit = table.append(ids([1, 2])).await.unwrap();
+    assert_eq!(commit.version, 1);
+    let reader = open(&store).await.unwrap();
+    assert_eq!(reader.snapshot().version(), 1);
+    assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), [1, 2]);
+}
+
+#[tokio::test]
+async fn a_7_at_the_end_of_the_budget_the_outcome_is_unknown_and_resolve_settles_it() {
+    let store = Faulty::default();
+    let table = create_hasty(&store).await;
+    store.fail(
+        Request::Put,
+        "1.json",
+        1,
+        When::Late(10_000),
+        Answer::TimedOut,
+    );
+    store.fail(
+        Request::Put,
+        "1.json",
+        1_000,
+        When::Before,
+        Answer::TimedOut,
+    );
+    let unknown = table.append(ids([1, 2])).await.unwrap_err();
+    assert_eq!(
+        (unknown.kind(), unknown.code()),
+        (ErrorKind::Storage, Code::CommitUnknown)
+    );
+    let txn_id = unknown.context_value("txn_id").unwrap().to_owned();
+    assert_eq!(unknown.context_value("first_version"), Some("1"));
+    store.heal();
+    let resolution = table.resolve(&txn_id, 1, 1).await.unwrap();
+    assert_eq!(resolution, Resolution::StillUnknown);
+
+    // The late PUT arrives.
+    let (_, bytes) = store
+        .puts()
+        .into_iter()
+        .find(|(path, _)| path.ends_with("1.json"))
+        .unwrap();
+    store.place(&commit_key(1), bytes).await;
+    assert_eq!(
+        table.resolve(&txn_id, 1, 1).await.unwrap(),
+        Resolution::Committed(1)
+    );
+    assert_eq!(
+        ids_of(&table.refresh().await.unwrap()).await.unwrap(),
+        [1, 2]
+    );
+}
+
+#[tokio::test]
+async fn a_8_a_read_back_that_fails_is_repeated_then_unknown_and_data_files_stay() {
+    let store = Faulty::default();
+    let table = create_hasty(&store).await;
+    store.fail(Request::Put, "1.json", 1, When::After, Answer::Reset);
+    // The first read is the look for newer commits; the read-back after it fails for a while.
+    table.refresh().await.unwrap();
+    store.fail(Request::Get, "1.json", 1, When::Before, Answer::NotFound);
+    store.fail(Request::Get, "1.json", 3, When::Before, Answer::Reset);
+    let commit = table.append(ids([1])).await.unwrap();
+    assert_eq!(commit.version, 1);
+
+    store.fail(Request::Get, "2.json", 1, When::Before, Answer::NotFound);
+    store.fail(Request::Put, "2.json", 1, When::After, Answer::Reset);
+    store.fail(Request::Put, "2.json", 1_000, When::Before, Answer::Reset);
+    store.fail(
+        Request::Get,
+        "2.json",
+        100_000,
+        When::Before,
+        Answer::InternalError,
+    );
+    let files_before = store.paths().await.len();
+    let unknown = table.append(ids([2])).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::CommitUnknown);
+    assert_eq!(
+        store.paths().await.len(),
+        files_before + 2,
+        "the data file and the commit stay"
+    );
+    store.heal();
+    let txn_id = unknown.context_value("txn_id").unwrap();
+    assert_eq!(
+        table.resolve(txn_id, 2, 2).await.unwrap(),
+        Resolution::Committed(2)
+    );
+    assert_eq!(
+        ids_of(&table.refresh().await.unwrap()).await.unwrap(),
+        [1, 2]
+    );
+}
+
+#[tokio::test]
+async fn a_9_a_lost_race_is_judged_against_every_winner_and_goes_on_top() {
+    let store = Faulty::default();
+    let slow = create(&store).await;
+    let fast = open(&store).await.unwrap();
+    // The slow writer looks for newer commits before the fast one has any.
+    let (started, wait) = (
+        std::sync::Arc::new(tokio::sync::Notify::new()),
+        std::sync::Arc::new(tokio::sync::Notify::new()),
+    );
+    let (inner_started, inner_wait) = (started.clone(), wait.clone());
+    let rows = futures::stream::once(async move {
+        inner_started.notify_one();
+        inner_wait.notified().await;
+        Ok::<RecordBatch, std::io::Error>(ids([100]))
+    });
+    let appending =
+        tokio::spawn(async move { slow.append(headwater::Batches::stream(rows)).await });
+    started.notified().await;
+    for id in 0..3 {
+        fast.append(ids([id])).await.unwrap();
+    }
+    wait.notify_one();
+    let commit = appending.await.unwrap().unwrap();
+    assert_eq!(
+        commit.version, 4,
+        "one slot is lost, then the newest is known"
+    );
+    assert_eq!(
+        ids_of(&fast.refresh().await.unwrap()).await.unwrap(),
+        [0, 1, 2, 100]
+    );
+    let attempts = store
+        .puts()
+        .iter()
+        .filter(|(path, _)| path.ends_with(".json"))
+        .count();
+    assert_eq!(
+        attempts,
+        1 + 3 + 2,
+        "create, three appends, the slow writer's two slots"
+    );
+}
+
+#[tokio::test]
+async fn a_10_a_storm_of_slow_downs_is_waited_out() {
+    let store = Faulty::default();
+    let table = create_hasty(&store).await;
+    store.fail(Request::Put, "1.json", 6, When::Before, Answer::SlowDown);
+    let commit = table.append(ids([1])).await.unwrap();
+    assert_eq!(commit.version, 1);
+    let puts = store
+        .puts()
+        .iter()
+        .filter(|(path, _)| path.ends_with("1.json"))
+        .count();
+    assert_eq!(puts, 7, "one PUT per answer, no busy loop");
+}
+
+#[tokio::test]
+async fn a_11_a_store_without_put_if_absent_is_refused_and_never_written_plainly() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    store.fail(
+        Request::Put,
+        "1.json",
+        1_000,
+        When::Before,
+        Answer::NotImplemented,
+    );
+    let refused = table.append(ids([1])).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(!store.paths().await.contains(&commit_key(1).to_string()));
+}
+
+#[tokio::test]
+async fn a_12_a_dropped_append_leaves_no_half_state() {
+    for polls in 0..40 {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        {
+            let mut appending = Box::pin(IntoFuture::into_future(table.append(ids([1, 2]))));
+            for _ in 0..polls {
+                if futures::poll!(&mut appending).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        let reader = open(&store).await.unwrap();
+        let found = ids_of(&reader.snapshot()).await.unwrap();
+        assert!(
+            found.is_empty() || found == [1, 2],
+            "after {polls} polls: {found:?}"
+        );
+        reader.append(ids([3])).await.unwrap();
+        let expected = found.into_iter().chain([3]).collect::<Vec<_>>();
+        assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_13_transactions_of_one_moment_have_different_ids() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    for id in 0..20 {
+        table.append(ids([id])).await.unwrap();
+    }
+    let history = table.snapshot().history(100).await.unwrap();
+    let txns: std::collections::BTreeSet<_> = history
+        .iter()
+        .map(|entry| entry.info.txn_id.clone().unwrap())
+        .collect();
+    assert_eq!(txns.len(), history.len());
+}
+
+#[tokio::test]
+async fn a_14_bytes_are_frozen_per_slot_and_a_rebase_keeps_the_transaction() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    store.fail(Request::Put, "1.json", 3, When::Before, Answer::TimedOut);
+    table.append(ids([1])).await.unwrap();
+    let puts: Vec<_> = store
+        .puts()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with("1.json"))
+        .collect();
+    assert_eq!(puts.len(), 4);
+    assert!(
+        puts.windows(2).all(|pair| pair[0].1 == pair[1].1),
+        "the same bytes in the same slot"
+    );
+}
+
+#[tokio::test]
+async fn an_append_costs_one_look_one_data_file_and_one_commit() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    table.append(ids([0])).await.unwrap();
+    let (gets, puts, lists) = (
+        store.count(Request::Get),
+        store.count(Request::Put),
+        store.count(Request::List),
+    );
+    table.append(ids([1])).await.unwrap();
+    assert_eq!(
+        store.count(Request::Get) - gets,
+        1,
+        "the look for a newer commit"
+    );
+    assert_eq!(store.count(Request::Put) - puts, 2, "data and commit");
+    assert_eq!(store.count(Request::List) - lists, 0);
+}

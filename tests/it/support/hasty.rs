@@ -1,0 +1,118 @@
+//! A world in which waiting takes no time: its clock moves by what was slept.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use headwater::environment::{Environment, Host};
+
+/// How often a sleeper lets others run before it goes on.
+const YIELDS: usize = 20;
+
+/// When a fresh world begins.
+const START_MILLIS: i64 = 1_600_000_000_000;
+
+#[derive(Debug, Default)]
+struct Hasty {
+    slept_micros: Arc<AtomicU64>,
+    draws: AtomicU64,
+}
+
+/// A fresh world.
+pub(crate) fn environment() -> Environment {
+    Environment::new(Arc::new(Hasty::default()))
+}
+
+impl Host for Hasty {
+    fn now_millis(&self) -> i64 {
+        START_MILLIS + (self.slept_micros.load(Ordering::Relaxed) / 1_000) as i64
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.slept_micros.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let slept = self.slept_micros.clone();
+        Box::pin(async move {
+            for _ in 0..YIELDS {
+                tokio::task::yield_now().await;
+            }
+            slept.fetch_add(duration.as_micros() as u64, Ordering::Relaxed);
+        })
+    }
+
+    fn random_bytes(&self, buffer: &mut [u8]) {
+        for byte in buffer {
+            let draw = self.draws.fetch_add(1, Ordering::Relaxed);
+            *byte = (draw.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+        }
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}
+
+/// Our world, but for a clock that can be set forward.
+#[derive(Debug)]
+pub(crate) struct Ahead {
+    system: Environment,
+    millis: Arc<AtomicU64>,
+}
+
+/// Sets the clock of a world forward.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock(Arc<AtomicU64>);
+
+impl Clock {
+    pub(crate) fn forward(&self, duration: Duration) {
+        self.0
+            .fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
+    }
+}
+
+impl Ahead {
+    /// A world, and its clock.
+    pub(crate) fn environment() -> (Environment, Clock) {
+        let clock = Clock(Arc::default());
+        let ahead = Self {
+            system: Environment::system(),
+            millis: clock.0.clone(),
+        };
+        (Environment::new(Arc::new(ahead)), clock)
+    }
+}
+
+impl Host for Ahead {
+    fn now_millis(&self) -> i64 {
+        self.system.now_millis() + self.millis.load(Ordering::Relaxed) as i64
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.system.elapsed() + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn random_bytes(&self, buffer: &mut [u8]) {
+        for byte in buffer {
+            [*byte] = self.system.random_bytes();
+        }
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}
