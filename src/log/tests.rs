@@ -1,6 +1,6 @@
 //! The whole room on logs that other engines wrote, where the folder with them is at hand.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use futures::TryStreamExt;
 
@@ -11,19 +11,8 @@ use crate::log::commit;
 use crate::log::replay::Replay;
 use crate::log::segment::LogSegment;
 use crate::log::{hint, path};
-use crate::protocol::Version;
+use crate::protocol::{Version, golden};
 use crate::storage::Storage;
-
-fn folder() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()?
-        .join("shared/golden");
-    let found = std::env::var_os("HEADWATER_GOLDEN").map_or(beside, PathBuf::from);
-    let found = found.is_dir().then_some(found);
-    let needed = std::env::var_os("CI").is_some();
-    assert!(found.is_some() || !needed, "the golden tables are missing");
-    found
-}
 
 /// The newest version and the number of its live files.
 async fn live_files(storage: &Storage) -> Result<(Version, usize)> {
@@ -48,7 +37,9 @@ async fn live_files(storage: &Storage) -> Result<(Version, usize)> {
 
 #[tokio::test]
 async fn the_live_files_of_golden_tables_are_those_that_spark_sees() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let mut tables: Vec<PathBuf> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -92,7 +83,9 @@ async fn the_live_files_of_golden_tables_are_those_that_spark_sees() {
 
 #[tokio::test]
 async fn every_hint_of_golden_tables_is_understood() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let mut understood = 0;
     for entry in std::fs::read_dir(&folder).unwrap() {
         let table = entry.unwrap().path().join("table");

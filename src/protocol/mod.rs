@@ -19,6 +19,8 @@ pub mod action;
 pub(crate) mod arrow;
 pub mod deletion_vector;
 pub mod feature;
+#[cfg(test)]
+pub(crate) mod golden;
 pub(crate) mod interval;
 pub mod json;
 pub mod location;

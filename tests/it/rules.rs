@@ -12,7 +12,7 @@ use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, ErrorKind, Table};
 
 use crate::support::store::Faulty;
-use crate::support::{commit_key, create, ids, ids_of, open, storage};
+use crate::support::{commit_key, create, golden, ids, ids_of, open, storage};
 
 pub(crate) fn noted(name: &str, data_type: DataType, key: &str, sql: &str) -> Field {
     let mut field = Field::new(name, data_type, true);
@@ -134,10 +134,9 @@ async fn a_rule_that_cannot_be_evaluated_refuses_every_row_by_its_name() {
 /// A table of the reference engine: partitioned by a generated column, with a default.
 #[tokio::test]
 async fn a_golden_table_with_generated_and_default_columns_is_appended_to() {
-    let golden = std::path::Path::new("../shared/golden/spark-gen/table");
-    if !golden.exists() {
+    let Some(golden) = golden().map(|tables| tables.join("spark-gen/table")) else {
         return;
-    }
+    };
     let kept = std::env::var("HEADWATER_KEEP_GENERATED").ok();
     let copy = kept.map_or_else(
         || std::env::temp_dir().join(format!("headwater-rules-{}", std::process::id())),
@@ -146,7 +145,7 @@ async fn a_golden_table_with_generated_and_default_columns_is_appended_to() {
     let _ = std::fs::remove_dir_all(&copy);
     let copied = std::process::Command::new("cp")
         .arg("-r")
-        .args([golden, &copy])
+        .args([&golden, &copy])
         .status();
     assert!(copied.unwrap().success());
     let table = Table::open(copy.to_str().unwrap()).await.unwrap();

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::protocol::golden;
 
 /// One line of a commit, as a reader takes it apart.
 #[derive(Debug, Default, Deserialize)]
@@ -193,38 +194,20 @@ fn h_6_numbers_beyond_64_bits_are_errors() {
 
 #[test]
 fn actions_of_other_writers_survive_reading_and_writing() {
-    let Ok(tables) = std::fs::read_dir("/work/shared/golden") else {
+    let Some(lines) = golden::log_lines() else {
         return;
     };
     let mut count = 0;
-    for log in tables
-        .filter_map(|entry| std::fs::read_dir(entry.ok()?.path().join("table/_delta_log")).ok())
-    {
-        for path in log.filter_map(|entry| Some(entry.ok()?.path())) {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            if name.len() != 25 || !name.ends_with(".json") {
-                continue;
-            }
-            for line in std::fs::read_to_string(&path)
-                .unwrap()
-                .lines()
-                .filter(|line| !line.trim().is_empty())
-            {
-                let given: Value = serde_json::from_str(line).unwrap();
-                let action = read(line).unwrap_or_else(|| panic!("{name}: {line}"));
-                let written = serde_json::to_string(&action).unwrap();
-                assert!(
-                    is_within(&given, &serde_json::from_str(&written).unwrap()),
-                    "{line}\n{written}"
-                );
-                assert_eq!(read(&written), Some(action));
-                count += 1;
-            }
-        }
+    for (table, line) in lines {
+        let given: Value = serde_json::from_str(&line).unwrap();
+        let action = read(&line).unwrap_or_else(|| panic!("{}: {line}", table.display()));
+        let written = serde_json::to_string(&action).unwrap();
+        assert!(
+            is_within(&given, &serde_json::from_str(&written).unwrap()),
+            "{line}\n{written}"
+        );
+        assert_eq!(read(&written), Some(action));
+        count += 1;
     }
     assert!(1000 < count, "{count}");
 }
@@ -232,35 +215,24 @@ fn actions_of_other_writers_survive_reading_and_writing() {
 #[test]
 fn schemas_of_other_writers_survive_reading_and_writing() {
     use crate::protocol::schema::Schema;
-    let Ok(tables) = std::fs::read_dir("/work/shared/golden") else {
+    let Some(lines) = golden::log_lines() else {
         return;
     };
     let mut count = 0;
-    for log in tables
-        .filter_map(|entry| std::fs::read_dir(entry.ok()?.path().join("table/_delta_log")).ok())
-    {
-        for text in log.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()) {
-            for line in text
-                .lines()
-                .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            {
-                let Some(text) = line["metaData"]["schemaString"]
-                    .as_str()
-                    .filter(|text| !text.is_empty())
-                else {
-                    continue;
-                };
-                let schema =
-                    Schema::from_json(text).unwrap_or_else(|error| panic!("{error:?}: {text}"));
-                assert_eq!(Schema::from_json(&schema.to_json()).unwrap(), schema);
-                let (given, written): (Value, Value) = (
-                    serde_json::from_str(text).unwrap(),
-                    serde_json::from_str(&schema.to_json()).unwrap(),
-                );
-                assert_eq!(given, written);
-                count += 1;
-            }
-        }
+    for (_, line) in lines {
+        let line: Value = serde_json::from_str(&line).unwrap_or_default();
+        let text = line["metaData"]["schemaString"].as_str();
+        let Some(text) = text.filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        let schema = Schema::from_json(text).unwrap_or_else(|error| panic!("{error:?}: {text}"));
+        assert_eq!(Schema::from_json(&schema.to_json()).unwrap(), schema);
+        let (given, written): (Value, Value) = (
+            serde_json::from_str(text).unwrap(),
+            serde_json::from_str(&schema.to_json()).unwrap(),
+        );
+        assert_eq!(given, written);
+        count += 1;
     }
     assert!(100 < count, "{count}");
 }

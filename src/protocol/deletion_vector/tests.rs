@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::ErrorKind;
+use crate::protocol::golden;
 
 fn descriptor(
     kind: &str,
@@ -228,43 +229,35 @@ fn f_4_every_flipped_bit_of_a_file_is_seen() {
 
 #[test]
 fn vectors_of_the_reference_engine_are_read() {
-    let Ok(tables) = std::fs::read_dir("/work/shared/golden") else {
+    let Some(lines) = golden::log_lines() else {
         return;
     };
     let mut count = 0;
-    for table in tables.filter_map(|entry| Some(entry.ok()?.path().join("table"))) {
-        let Ok(log) = std::fs::read_dir(table.join("_delta_log")) else {
+    for (table, line) in lines {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+        let given = serde_json::from_value::<DeletionVectorDescriptor>(
+            line["add"]["deletionVector"].clone(),
+        );
+        let Ok(given) = given else {
             continue;
         };
-        for text in log.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok()) {
-            for line in text
-                .lines()
-                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-            {
-                let Ok(given) = serde_json::from_value::<DeletionVectorDescriptor>(
-                    line["add"]["deletionVector"].clone(),
-                ) else {
+        let vector = match given.source().unwrap() {
+            VectorSource::Inline(data) => decode(&data, &given).unwrap(),
+            VectorSource::File { location, range } => {
+                let Ok(file) = location.key().map(|key| table.join(key)) else {
                     continue;
                 };
-                let vector = match given.source().unwrap() {
-                    VectorSource::Inline(data) => decode(&data, &given).unwrap(),
-                    VectorSource::File { location, range } => {
-                        let Ok(file) = location.key().map(|key| table.join(key)) else {
-                            continue;
-                        };
-                        let Ok(bytes) = std::fs::read(file) else {
-                            continue;
-                        };
-                        assert_eq!(bytes[0], FILE_VERSION);
-                        let range = usize::try_from(range.start).unwrap()
-                            ..usize::try_from(range.end).unwrap();
-                        decode_frame(&bytes[range], &given).unwrap()
-                    }
+                let Ok(bytes) = std::fs::read(file) else {
+                    continue;
                 };
-                check_rows(&vector, 1 << 32).unwrap();
-                count += 1;
+                assert_eq!(bytes[0], FILE_VERSION);
+                let range =
+                    usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+                decode_frame(&bytes[range], &given).unwrap()
             }
-        }
+        };
+        check_rows(&vector, 1 << 32).unwrap();
+        count += 1;
     }
     assert!(20 < count, "{count}");
 }

@@ -1,6 +1,10 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::golden;
 use crate::protocol::schema::{DataType, Schema};
 
 const LONG: PrimitiveType = PrimitiveType::Long;
@@ -235,41 +239,31 @@ fn built_statistics_are_nested_and_rounded_outwards() {
 
 #[test]
 fn statistics_of_other_writers_are_read() {
-    let Ok(tables) = std::fs::read_dir("/work/shared/golden") else {
+    let Some(lines) = golden::log_lines() else {
         return;
     };
     let (mut bounds, mut files) = (0, 0);
-    for table in tables.filter_map(|entry| Some(entry.ok()?.path().join("table/_delta_log"))) {
-        let mut schema: Option<Schema> = None;
-        let Ok(log) = std::fs::read_dir(&table) else {
+    let mut schemas: BTreeMap<PathBuf, Option<Schema>> = BTreeMap::new();
+    for (table, line) in lines {
+        let Ok(action) = serde_json::from_str::<serde_json::Value>(&line) else {
             continue;
         };
-        let mut commits: Vec<_> = log.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        commits.sort();
-        for line in commits
-            .iter()
-            .filter_map(|path| std::fs::read_to_string(path).ok())
-            .flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>())
-        {
-            let Ok(action) = serde_json::from_str::<serde_json::Value>(&line) else {
-                continue;
-            };
-            if let Some(text) = action["metaData"]["schemaString"].as_str() {
-                schema = Schema::from_json(text).ok();
-            }
-            let (Some(schema), Some(json)) = (&schema, action["add"]["stats"].as_str()) else {
-                continue;
-            };
-            let Some(read) = FileStatistics::parse(json) else {
-                continue;
-            };
-            files += 1;
-            for field in schema.fields() {
-                if let DataType::Primitive(ty) = &field.data_type {
-                    let name = field.mapped_name().unwrap_or_else(|| field.name.clone());
-                    let (min, max) = read.bounds(&[&name], ty);
-                    bounds += usize::from(min.is_some() && max.is_some());
-                }
+        if let Some(text) = action["metaData"]["schemaString"].as_str() {
+            schemas.insert(table.clone(), Schema::from_json(text).ok());
+        }
+        let Some(Some(schema)) = schemas.get(&table) else {
+            continue;
+        };
+        let stats = action["add"]["stats"].as_str();
+        let Some(read) = stats.and_then(FileStatistics::parse) else {
+            continue;
+        };
+        files += 1;
+        for field in schema.fields() {
+            if let DataType::Primitive(ty) = &field.data_type {
+                let name = field.mapped_name().unwrap_or_else(|| field.name.clone());
+                let (min, max) = read.bounds(&[&name], ty);
+                bounds += usize::from(min.is_some() && max.is_some());
             }
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod hasty;
 pub(crate) mod store;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use headwater::arrow_array::cast::AsArray;
@@ -15,6 +16,20 @@ use headwater::{Result, Snapshot, Table};
 use object_store::path::Path;
 
 use self::store::Faulty;
+
+/// The folder of the tables that other engines wrote: beside the checkout, or where `HEADWATER_GOLDEN` says.
+///
+/// None where there is none, except with `CI` set: there a test that compares nothing fails.
+pub(crate) fn golden() -> Option<PathBuf> {
+    let beside = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/golden");
+    let found = std::env::var_os("HEADWATER_GOLDEN").map_or(beside, PathBuf::from);
+    let found = found.is_dir().then_some(found);
+    assert!(
+        found.is_some() || std::env::var_os("CI").is_none(),
+        "the golden tables are missing"
+    );
+    found
+}
 
 /// A schema of one column, `id`, that is never null.
 pub(crate) fn id_schema() -> Schema {

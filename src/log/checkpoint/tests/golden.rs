@@ -1,7 +1,7 @@
 //! Checkpoints that other engines wrote, where the folder with them is at hand.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use futures::TryStreamExt;
 
@@ -12,6 +12,7 @@ use crate::log::files::FileBatch;
 use crate::log::path::{CheckpointKind, LOG_DIRECTORY, LogPath};
 use crate::log::removes::RemoveBatch;
 use crate::log::segment::{CheckpointFiles, LogSegment};
+use crate::protocol::golden;
 use crate::protocol::schema::{PrimitiveType, Schema};
 use crate::protocol::statistics::FileStatistics;
 use crate::protocol::value::Scalar;
@@ -67,19 +68,6 @@ const TABLES: [(&str, u64, usize, usize, usize); 34] = [
     ("spark-v2cp_parquet", 8, 6, 1, 0),
 ];
 
-fn folder() -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()?
-        .join("shared/golden");
-    let found = std::env::var_os("HEADWATER_GOLDEN").map_or(folder, PathBuf::from);
-    let found = found.is_dir().then_some(found);
-    assert!(
-        found.is_some() || std::env::var_os("CI").is_none(),
-        "the golden tables are missing"
-    );
-    found
-}
-
 async fn checkpoints(table: &Path) -> (Storage, Vec<CheckpointFiles>) {
     let storage = Storage::local(table, &Environment::system()).unwrap();
     let mut found: BTreeMap<(u64, String), Vec<ObjectInfo>> = BTreeMap::new();
@@ -109,7 +97,9 @@ async fn read(
 
 #[tokio::test]
 async fn every_golden_checkpoint_is_read() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let mut tables: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -153,7 +143,9 @@ async fn every_golden_checkpoint_is_read() {
 
 #[tokio::test]
 async fn hints_of_other_engines_agree_with_their_checkpoints() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let mut agreed = 0;
     for table in std::fs::read_dir(&folder).unwrap() {
         let table = table.unwrap().path().join("table");
@@ -174,7 +166,9 @@ async fn hints_of_other_engines_agree_with_their_checkpoints() {
 
 #[tokio::test]
 async fn typed_statistics_say_the_same_as_json_made_from_them() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let cases = [
         (
             "rs-delta-1.2.1-only-struct-stats",
@@ -270,7 +264,9 @@ fn compare(
 
 #[tokio::test]
 async fn statistics_that_nobody_asked_for_stay_in_storage() {
-    let Some(folder) = folder() else { return };
+    let Some(folder) = golden::folder() else {
+        return;
+    };
     let (storage, found) =
         checkpoints(&folder.join("rs-delta-1.2.1-only-struct-stats/table")).await;
     let reader = CheckpointReader::open(&storage, found.last().unwrap())
