@@ -376,6 +376,8 @@ fn cast(value: Expression, ty: &PrimitiveType) -> Result<Expression> {
         Expression::Literal(Scalar::String(text)) => {
             literal::typed(&text, ty).map(Expression::Literal)
         }
+        // The null keeps its type: what it is compared and computed with is typed by it.
+        Expression::Literal(Scalar::Null) => Ok(value.cast(ty.clone())),
         Expression::Literal(scalar) => match literal::cast(scalar.clone(), ty) {
             Ok(scalar) => Ok(Expression::Literal(scalar)),
             // A number that the type never holds is a mistake; digits after the point may be meant to go.

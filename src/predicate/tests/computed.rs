@@ -287,6 +287,20 @@ fn decided(condition: &Expression, row: &[Scalar]) -> Result<Option<bool>, Broke
     }
 }
 
+/// `ABS(NULL)` is a double, `ABS(CAST(NULL AS BIGINT))` is not: a double knows 2^63 - 1 from 2^63 no more.
+#[test]
+fn a_null_that_was_cast_keeps_its_type_in_text() {
+    let mut row = vec![Scalar::Null; schema().fields().len()];
+    row[4] = Scalar::Long(i64::MAX);
+    let text = "GREATEST(big, ABS(CAST(NULL AS BIGINT)))";
+    let bound = Expression::parse(text).unwrap().bind(&schema()).unwrap();
+    let array = bound.evaluate(&batch(&[row])).unwrap();
+    assert_eq!(
+        Scalar::from_array(array.as_ref(), 0),
+        Some(Scalar::Long(i64::MAX))
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, ..cases() })]
 

@@ -53,7 +53,10 @@ fn literals_keep_their_types() {
         ("x = CAST('-Infinity' AS DOUBLE)", lit(f64::NEG_INFINITY)),
         ("x = float('0.1')", lit(0.1_f32)),
         ("x = CAST(1 AS DECIMAL(10,2))", lit(decimal(100, 10, 2))),
-        ("x = CAST(NULL AS INT)", lit(Scalar::Null)),
+        (
+            "x = CAST(NULL AS INT)",
+            lit(Scalar::Null).cast(PrimitiveType::Integer),
+        ),
     ] {
         assert_eq!(
             Predicate::parse(sql).unwrap(),
