@@ -18,6 +18,7 @@ mod alter;
 mod awkward;
 mod change;
 mod changes;
+mod checkpoints;
 mod commit;
 mod compact;
 mod concurrency;

@@ -146,6 +146,9 @@ impl Plan {
     /// The adds of a batch of checkpoint rows.
     pub(super) fn adds(&self, batch: &RecordBatch) -> Result<FileBatch> {
         let rows = Actions::find(batch, "add")?;
+        if rows.is_empty() {
+            return FileBatch::empty();
+        }
         let mut columns = rows.columns(&schema::add()?)?;
         let changes = columns.iter().position(|(name, _)| name == "dataChange");
         let changes = changes.map(|index| columns.swap_remove(index).1);
@@ -182,6 +185,9 @@ pub(super) fn remove_projection(part: &Part) -> Option<ProjectionMask> {
 /// The removes of a batch of checkpoint rows.
 pub(super) fn removes(batch: &RecordBatch) -> Result<RemoveBatch> {
     let rows = Actions::find(batch, "remove")?;
+    if rows.is_empty() {
+        return RemoveBatch::from_removes([]);
+    }
     let mut columns = rows.columns(&schema::remove()?)?;
     // An absent `dataChange` means true in a remove, but a tombstone's is of no consequence.
     let changes = columns.iter().position(|(name, _)| name == "dataChange");
@@ -219,6 +225,11 @@ impl Actions {
             fields,
             present: BooleanArray::new(path, None),
         })
+    }
+
+    /// Row groups hold actions of any kind: a batch may have none of this one, and then no column of it either.
+    fn is_empty(&self) -> bool {
+        self.present.true_count() == 0
     }
 
     /// The known fields in their types; those that are all null are left out.
