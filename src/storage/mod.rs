@@ -59,6 +59,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The slowest transfer that is waited for, in bytes per second.
 const SLOWEST_RATE: u64 = 256 * 1024;
 
+/// The slowest listing that is waited for, in objects per second.
+const SLOWEST_LISTING: u64 = 100;
+
 /// Objects in one listing; a directory that holds more is refused rather than kept in memory.
 const LISTED_MAX: usize = 4_000_000;
 
@@ -296,6 +299,28 @@ impl Storage {
         }
     }
 
+    /// Makes sure that the name of an object that was found is on the disk, where that is for this process to do.
+    ///
+    /// # Errors
+    /// `ErrorKind::Storage` if it is not, or if that cannot be known any more: a sync of its directory failed.
+    pub(crate) async fn sync_name(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        let Some(folder) = &self.0.folder else {
+            return Ok(());
+        };
+        let attempt = self.attempt("sync the name of the object", key);
+        let synced = folder.sync_name(&path).await;
+        synced.map_err(|error| attempt.failed(error))
+    }
+
+    /// From now on syncs of directories fail, or do not.
+    #[cfg(test)]
+    pub(crate) fn fail_directory_syncs(&self, fail: bool) {
+        if let Some(folder) = &self.0.folder {
+            folder.fail_directory_syncs(fail);
+        }
+    }
+
     /// Starts writing an object that may be large, or whose size is not known.
     ///
     /// # Errors
@@ -394,7 +419,7 @@ impl Storage {
         bytes: u64,
         request: impl Future<Output = Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
-        let patience = SILENCE_MAX.saturating_add(Duration::from_secs(bytes / SLOWEST_RATE));
+        let patience = patience(bytes / SLOWEST_RATE);
         // Started only if the request does not end at once: memory needs no timer.
         let timer = self.0.environment.sleep(patience);
         match select(std::pin::pin!(request), std::pin::pin!(timer)).await {
@@ -407,6 +432,16 @@ impl Storage {
                     source,
                 })
             }
+        }
+    }
+
+    /// Refuses an answer that keeps coming, but so slowly that it may never end. `started` is when it began, `seconds`
+    /// how long what it is about may take at the slowest.
+    fn check_pace(&self, started: Duration, seconds: u64, attempt: &Attempt<'_>) -> Result<()> {
+        let spent = self.0.environment.elapsed().saturating_sub(started);
+        match spent <= patience(seconds) {
+            true => Ok(()),
+            false => Err(attempt.wrong_answer("the store answers too slowly")),
         }
     }
 
@@ -428,6 +463,11 @@ impl Storage {
             }
         }
     }
+}
+
+/// How long is waited for what may take so many seconds.
+fn patience(seconds: u64) -> Duration {
+    SILENCE_MAX.saturating_add(Duration::from_secs(seconds))
 }
 
 impl fmt::Debug for Storage {

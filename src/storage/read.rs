@@ -9,7 +9,7 @@ use object_store::{Error as StoreError, GetOptions, GetRange, GetResult, ObjectM
 
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::storage::failure::Attempt;
-use crate::storage::{ObjectInfo, Storage};
+use crate::storage::{ObjectInfo, SLOWEST_LISTING, SLOWEST_RATE, Storage};
 
 /// Ranges with less than this between them are one request: a request costs more than the bytes.
 const GAP_BYTES: u64 = 512 * 1024;
@@ -167,8 +167,12 @@ impl Storage {
             format!("{directory}/")
         };
         let mut found = Vec::new();
+        let started = self.0.environment.elapsed();
+        let mut seen: u64 = 0;
         let failed = |error| attempt.failed(error);
         while let Some(meta) = self.in_time(0, pages.try_next()).await.map_err(failed)? {
+            seen = seen.saturating_add(1);
+            self.check_pace(started, seen / SLOWEST_LISTING, attempt)?;
             let Some(info) = self.info(&meta) else {
                 continue;
             };
@@ -328,6 +332,7 @@ impl Storage {
         let mut rest = answer.into_stream();
         let mut chunks: Vec<Bytes> = Vec::new();
         let mut length: u64 = 0;
+        let started = self.0.environment.elapsed();
         while let Some(chunk) = self
             .in_time(0, rest.try_next())
             .await
@@ -335,6 +340,7 @@ impl Storage {
         {
             length = length.saturating_add(chunk.len() as u64);
             self.0.counters.bytes_read.add(chunk.len() as u64);
+            self.check_pace(started, announced / SLOWEST_RATE, attempt)?;
             if length > announced {
                 return Err(attempt.wrong_answer("the store sent more than it announced"));
             }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::environment::Environment;
 use crate::error::{Code, Error, ErrorKind};
 use crate::log::commit::{self, Commit};
+use crate::log::path::commit_key;
 use crate::protocol::Version;
 use crate::storage::{PutOutcome, Storage};
 
@@ -41,6 +42,8 @@ pub(crate) async fn fill(
     bytes: &Bytes,
     txn_id: &str,
 ) -> Slot {
+    // Whether an attempt was left open: its bytes may land at any time while the slot is empty.
+    let mut is_open = false;
     let mut last_error = None;
     for attempt in 0..ATTEMPTS_MAX {
         if let Some(doublings) = attempt.checked_sub(1) {
@@ -55,21 +58,31 @@ pub(crate) async fn fill(
             PutOutcome::Created => return Slot::Ours,
             PutOutcome::NotCreated(error) => error,
         };
+        is_open |= !is_refusal(&error);
         match commit::read(storage, version).await {
             Ok(Some(found)) if found.info.as_ref().is_some_and(|info| info.is_of(txn_id)) => {
-                return Slot::Ours;
+                // The answer that was lost may have been that its name is not on the disk.
+                return match storage.sync_name(&commit_key(version)).await {
+                    Ok(()) => Slot::Ours,
+                    Err(unsynced) => Slot::Open(Some(unsynced)),
+                };
             }
             Ok(Some(found)) => return Slot::Theirs(Box::new(found)),
-            Ok(None) if is_refusal(&error) => return Slot::Refused(error),
+            Ok(None) if !is_open => return Slot::Refused(error),
             Ok(None) => last_error = Some(error),
             // The slot holds something that is no commit: not ours, and nothing can follow it.
             Err(unreadable) if unreadable.kind() == ErrorKind::Corrupt => {
                 return Slot::Refused(unreadable);
             }
+            Err(_) if !is_open => last_error = Some(error),
             Err(unreadable) => last_error = Some(unreadable),
         }
     }
-    Slot::Open(last_error)
+    match last_error {
+        // Not one of the attempts was taken, so whatever the slot holds is not ours.
+        Some(refusal) if !is_open => Slot::Refused(refusal),
+        last_error => Slot::Open(last_error),
+    }
 }
 
 /// Sleeps a random time below `ceiling`.
@@ -82,9 +95,73 @@ pub(crate) async fn wait_up_to(environment: &Environment, ceiling: Duration) {
 
 /// Whether the store said that it did not take the bytes, so that an empty slot means: not committed.
 fn is_refusal(error: &Error) -> bool {
+    // A client that repeats requests by itself speaks of the last one: an earlier one may have been taken.
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    if cause.is_some_and(|cause| cause.contains("retries")) {
+        return false;
+    }
     let refused = matches!(
         error.code(),
         Code::Denied | Code::NoSpace | Code::LimitExceeded
     );
     refused || matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::Invalid)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::{Slot, fill};
+    use crate::environment::Environment;
+    use crate::log::commit;
+    use crate::protocol::action::{Action, CommitInfo};
+    use crate::storage::Storage;
+
+    fn commit_of(txn_id: &str) -> Bytes {
+        let info = CommitInfo {
+            txn_id: Some(txn_id.to_owned()),
+            ..CommitInfo::default()
+        };
+        commit::encode(1, &[Action::CommitInfo(info)]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn g_2_a_commit_whose_name_may_not_be_on_the_disk_is_never_acknowledged() {
+        let environment = Environment::system();
+        let folder = std::env::temp_dir().join(format!("headwater-{}", environment.uuid()));
+        let storage = Storage::local(&folder, &environment).unwrap();
+        let bytes = commit_of("mine");
+        // The folder of the log is there and synced.
+        storage.put("_delta_log/x", Bytes::new()).await.unwrap();
+
+        storage.fail_directory_syncs(true);
+        let slot = fill(&storage, &environment, 1, &bytes, "mine").await;
+        assert!(matches!(slot, Slot::Open(Some(_))), "{slot:?}");
+        let found = commit::read(&storage, 1).await.unwrap().unwrap();
+        assert!(found.info.unwrap().is_of("mine"), "its name is there");
+
+        // A later sync of the same folder proves nothing of what the first one lost.
+        storage.fail_directory_syncs(false);
+        let slot = fill(&storage, &environment, 1, &bytes, "mine").await;
+        assert!(matches!(slot, Slot::Open(Some(_))), "{slot:?}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_is_read_back_is_acknowledged_once_its_name_is_synced() {
+        let environment = Environment::system();
+        let folder = std::env::temp_dir().join(format!("headwater-{}", environment.uuid()));
+        let storage = Storage::local(&folder, &environment).unwrap();
+        let bytes = commit_of("mine");
+        let filled = fill(&storage, &environment, 1, &bytes, "mine").await;
+        assert!(matches!(filled, Slot::Ours), "{filled:?}");
+        // As if that answer had been lost.
+        let again = fill(&storage, &environment, 1, &bytes, "mine").await;
+        assert!(matches!(again, Slot::Ours), "{again:?}");
+
+        storage.fail_directory_syncs(true);
+        let unsynced = fill(&storage, &environment, 1, &bytes, "mine").await;
+        assert!(matches!(unsynced, Slot::Open(Some(_))), "{unsynced:?}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

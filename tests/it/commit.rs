@@ -1,13 +1,14 @@
 //! Around the commit point: crashes, lost answers, refusals (faults ).
 
 use headwater::arrow_array::RecordBatch;
-use headwater::{Code, CommitStatus, ErrorKind, Resolution};
+use headwater::{Code, CommitStatus, ErrorKind, Resolution, Table};
 
 use crate::support::store::{Answer, Faulty, Request, When};
-use crate::support::{commit_key, create, create_hasty, ids, ids_of, open};
+use crate::support::{commit_key, create, create_hasty, id_schema, ids, ids_of, open, storage_in};
 
 /// Every way in which an answer of a store says nothing about what it did.
-const UNCLEAR: [Answer; 6] = [
+const UNCLEAR: [Answer; 7] = [
+    Answer::EndOfFile,
     Answer::InternalError,
     Answer::SlowDown,
     Answer::Reset,
@@ -114,7 +115,7 @@ async fn a_3_a_checkpoint_that_a_dead_writer_left_out_is_written_by_the_next() {
 
 #[tokio::test]
 async fn a_4_a_lost_answer_is_one_commit_and_no_error() {
-    for answer in [Answer::Reset, Answer::TimedOut] {
+    for answer in [Answer::Reset, Answer::TimedOut, Answer::EndOfFile] {
         applied_but_answered(answer).await;
     }
 }
@@ -126,31 +127,56 @@ async fn a_5_an_inner_retry_that_meets_its_own_object_is_one_commit_and_no_error
     }
 }
 
+/// The slot is met at once, or after another writer won the one before.
 async fn applied_but_answered(answer: Answer) {
-    let store = Faulty::default();
-    let table = create(&store).await;
-    store.fail(Request::Put, "1.json", 1, When::After, answer);
-    let commit = table.append(ids([1, 2, 3])).await.unwrap();
-    assert_eq!(
-        (commit.version, commit.status),
-        (1, CommitStatus::Committed),
-        "{answer:?}"
-    );
-    let after = table.append(ids([4])).await.unwrap();
-    assert_eq!(after.version, 2, "{answer:?}");
+    for lost in [false, true] {
+        let store = Faulty::default();
+        let table = Table::create_in(
+            crate::support::storage(&store),
+            headwater::environment::Environment::system(),
+            id_schema(),
+        )
+        .property("delta.enableChangeDataFeed", "true")
+        .await
+        .unwrap();
+        let slot = if lost { 2 } else { 1 };
+        let other = open(&store).await.unwrap();
+        if lost {
+            store.before_put("1.json", async move {
+                other.append(ids([0])).await.unwrap();
+            });
+        }
+        store.fail(
+            Request::Put,
+            &format!("{slot}.json"),
+            1,
+            When::After,
+            answer,
+        );
+        let commit = table.append(ids([1, 2, 3])).await.unwrap();
+        assert_eq!(
+            (commit.version, commit.status),
+            (slot, CommitStatus::Committed),
+            "{answer:?}"
+        );
+        let after = table.append(ids([4])).await.unwrap();
+        assert_eq!(after.version, slot + 1, "{answer:?}");
 
-    let reader = open(&store).await.unwrap();
-    assert_eq!(reader.snapshot().version(), 2);
-    assert_eq!(
-        ids_of(&reader.snapshot()).await.unwrap(),
-        [1, 2, 3, 4],
-        "{answer:?}"
-    );
-    assert_eq!(
-        reader.snapshot().sums().await.unwrap().files,
-        2,
-        "{answer:?}"
-    );
+        let reader = open(&store).await.unwrap();
+        assert_eq!(reader.snapshot().version(), slot + 1);
+        let expected: Vec<i64> = (i64::from(!lost)..5).collect();
+        assert_eq!(
+            ids_of(&reader.snapshot()).await.unwrap(),
+            expected,
+            "{answer:?}"
+        );
+        let files = reader.snapshot().sums().await.unwrap().files;
+        assert_eq!(files, slot + 1, "{answer:?}");
+        // Who follows the changes gets every row once, too.
+        let changes = reader.changes(1).collect().await.unwrap();
+        let rows: usize = changes.iter().map(RecordBatch::num_rows).sum();
+        assert_eq!(rows, expected.len(), "{answer:?}");
+    }
 }
 
 #[tokio::test]
@@ -238,6 +264,51 @@ async fn a_7_at_the_end_of_the_budget_the_outcome_is_unknown_and_resolve_settles
         ids_of(&table.refresh().await.unwrap()).await.unwrap(),
         [1, 2]
     );
+}
+
+#[tokio::test]
+async fn a_7_a_refusal_after_an_open_attempt_does_not_settle_it() {
+    // The first PUT arrives while the others are refused: it is found.
+    let store = Faulty::default();
+    let table = create_hasty(&store).await;
+    store.fail(Request::Put, "1.json", 1, When::Late(6), Answer::TimedOut);
+    store.fail(Request::Put, "1.json", 1_000, When::Before, Answer::Denied);
+    let commit = table.append(ids([1, 2])).await.unwrap();
+    assert_eq!(commit.version, 1);
+    assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [1, 2]);
+
+    // It has not arrived by the end: it may yet.
+    let store = Faulty::default();
+    let table = create_hasty(&store).await;
+    let late = When::Late(10_000);
+    store.fail(Request::Put, "1.json", 1, late, Answer::TimedOut);
+    store.fail(Request::Put, "1.json", 1_000, When::Before, Answer::Denied);
+    let unknown = table.append(ids([1, 2])).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::CommitUnknown);
+    store.heal();
+    let mut puts = store.puts().into_iter();
+    let (_, bytes) = puts.find(|(path, _)| path.ends_with("1.json")).unwrap();
+    store.place(&commit_key(1), bytes).await;
+    let txn_id = unknown.context_value("txn_id").unwrap();
+    let resolution = table.resolve(txn_id, 1, 1).await.unwrap();
+    assert_eq!(resolution, Resolution::Committed(1));
+
+    // One that was refused from the first is not in doubt.
+    store.fail(Request::Put, "2.json", 1_000, When::Before, Answer::Denied);
+    let refused = table.append(ids([3])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Denied);
+}
+
+#[tokio::test]
+async fn a_7_a_refusal_after_an_open_attempt_to_create_does_not_settle_it() {
+    let store = Faulty::default();
+    let late = When::Late(10_000);
+    store.fail(Request::Put, "0.json", 1, late, Answer::TimedOut);
+    store.fail(Request::Put, "0.json", 1_000, When::Before, Answer::Denied);
+    let environment = crate::support::hasty::environment();
+    let storage = storage_in(&store, &environment);
+    let unknown = Table::create_in(storage, environment, id_schema()).await;
+    assert_eq!(unknown.unwrap_err().code(), Code::CommitUnknown);
 }
 
 #[tokio::test]
@@ -359,6 +430,7 @@ async fn a_11_a_store_without_put_if_absent_is_refused_and_never_written_plainly
 
 #[tokio::test]
 async fn a_12_a_dropped_append_leaves_no_half_state() {
+    let mut outcomes = std::collections::BTreeSet::new();
     for polls in 0..40 {
         let store = Faulty::default();
         let table = create(&store).await;
@@ -377,10 +449,16 @@ async fn a_12_a_dropped_append_leaves_no_half_state() {
             found.is_empty() || found == [1, 2],
             "after {polls} polls: {found:?}"
         );
+        outcomes.insert(found.len());
         reader.append(ids([3])).await.unwrap();
         let expected = found.into_iter().chain([3]).collect::<Vec<_>>();
         assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), expected);
     }
+    assert_eq!(
+        outcomes.into_iter().collect::<Vec<_>>(),
+        [0, 2],
+        "some were dropped too early, some too late"
+    );
 }
 
 #[tokio::test]
@@ -414,6 +492,35 @@ async fn a_14_bytes_are_frozen_per_slot_and_a_rebase_keeps_the_transaction() {
         puts.windows(2).all(|pair| pair[0].1 == pair[1].1),
         "the same bytes in the same slot"
     );
+}
+
+#[tokio::test]
+async fn a_14_a_rebase_has_new_bytes_and_the_same_transaction() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    let other = open(&store).await.unwrap();
+    store.before_put("1.json", async move {
+        other.append(ids([0])).await.unwrap();
+    });
+    assert_eq!(table.append(ids([1])).await.unwrap().version, 2);
+    let commits: Vec<(String, serde_json::Value)> = store
+        .puts()
+        .into_iter()
+        .filter(|(path, _)| path.ends_with("1.json") || path.ends_with("2.json"))
+        .map(|(path, bytes)| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            let first = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            (path, first)
+        })
+        .collect();
+    // The winner of slot 1, the loser in it, the loser in slot 2.
+    let [(_, winner), (lost, first), (won, second)] = commits.as_slice() else {
+        panic!("{commits:?}");
+    };
+    assert!(lost.ends_with("1.json") && won.ends_with("2.json"));
+    let id = |info: &serde_json::Value| info["commitInfo"]["txnId"].as_str().unwrap().to_owned();
+    assert_eq!(id(first), id(second));
+    assert_ne!(id(first), id(winner));
 }
 
 #[tokio::test]

@@ -51,6 +51,11 @@ pub(super) struct Disk {
     canonical: OnceLock<PathBuf>,
     /// Directories that this process saw synced, with all their parents.
     durable: Mutex<BTreeSet<PathBuf>>,
+    /// Files whose names were given but may not be on the disk: the sync of their directory failed. A later one that
+    /// succeeds says nothing of them.
+    doubtful: Mutex<BTreeSet<PathBuf>>,
+    #[cfg(test)]
+    syncs_fail: std::sync::atomic::AtomicBool,
 }
 
 impl Disk {
@@ -60,6 +65,9 @@ impl Disk {
             root,
             canonical: OnceLock::new(),
             durable: Mutex::default(),
+            doubtful: Mutex::default(),
+            #[cfg(test)]
+            syncs_fail: std::sync::atomic::AtomicBool::default(),
         }
     }
 
@@ -237,6 +245,50 @@ impl Disk {
         }
     }
 
+    /// Gives a file its final name, durably.
+    pub(super) fn publish(&self, stage: Stage, how: Publish) -> io::Result<()> {
+        let (directory, target) = (stage.directory.clone(), stage.target.clone());
+        stage.name(how)?;
+        let synced = self.sync_directory(&directory);
+        if synced.is_err() {
+            self.doubtful().insert(target);
+        }
+        synced
+    }
+
+    /// Makes sure that the name of a file that is there is on the disk.
+    pub(super) fn sync_name(&self, key: &str) -> io::Result<()> {
+        let (directory, name) = split(key);
+        let directory = self.existing(directory)?;
+        let synced = self.sync_directory(&directory);
+        // Asked last: whoever gave the name may be syncing it now.
+        if self.doubtful().contains(&directory.join(name)) {
+            return Err(io::Error::other(
+                "a sync of its directory failed, so its name may be lost",
+            ));
+        }
+        synced
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        if self.syncs_fail.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        sync_directory(directory)
+    }
+
+    #[cfg(test)]
+    pub(super) fn fail_directory_syncs(&self, fail: bool) {
+        self.syncs_fail
+            .store(fail, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
+        // As of `durable`.
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn durable(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         // Every change to the set is one call: a panic elsewhere cannot leave it half changed.
         self.durable.lock().unwrap_or_else(PoisonError::into_inner)
@@ -321,7 +373,14 @@ impl Stage {
 
     /// Gives the file its final name, durably. A sync that failed is not tried again: the file is
     /// given up.
-    pub(super) fn publish(mut self, how: Publish) -> io::Result<()> {
+    pub(super) fn publish(self, how: Publish) -> io::Result<()> {
+        let directory = self.directory.clone();
+        self.name(how)?;
+        sync_directory(&directory)
+    }
+
+    /// Gives the file, whose bytes are on the disk then, its final name; that is on the disk once the directory is synced.
+    fn name(mut self, how: Publish) -> io::Result<()> {
         self.file
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -337,7 +396,7 @@ impl Stage {
                 self.renamed = true;
             }
         }
-        sync_directory(&self.directory)
+        Ok(())
     }
 }
 

@@ -107,6 +107,18 @@ impl LocalStore {
         .await
     }
 
+    /// Syncs the name of a file that is there, unless it is known that this may have failed before.
+    pub(super) async fn sync_name(&self, location: &Path) -> StoreResult<()> {
+        let key = location.clone();
+        self.blocking(location, move |disk| disk.sync_name(key.as_ref()))
+            .await
+    }
+
+    #[cfg(test)]
+    pub(super) fn fail_directory_syncs(&self, fail: bool) {
+        self.disk.fail_directory_syncs(fail);
+    }
+
     /// Runs `work` where it may block; `location` is what its failure is about.
     async fn blocking<T, F>(&self, location: &Path, work: F) -> StoreResult<T>
     where
@@ -129,7 +141,7 @@ impl LocalStore {
             let stage = disk.stage(key.as_ref(), id)?;
             let chunks: Vec<Bytes> = payload.into_iter().collect();
             stage.write_at(0, &chunks)?;
-            stage.publish(how)
+            disk.publish(stage, how)
         })
         .await?;
         Ok(PutResult {

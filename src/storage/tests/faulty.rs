@@ -40,6 +40,8 @@ pub(super) enum Fault {
     Shorten,
     /// The body goes on.
     Lengthen,
+    /// Body and listing come one by one, half a minute each.
+    Drip,
     /// After the answer, the object is another one.
     ThenReplace,
     /// A listing that repeats itself, backwards.
@@ -95,11 +97,20 @@ pub(super) struct Faulty {
     script: Mutex<Vec<Fault>>,
     always: Arc<Mutex<Option<Fault>>>,
     replacement: Mutex<Bytes>,
+    host: TestHost,
     requests: AtomicU64,
     aborts: Arc<AtomicU64>,
 }
 
 impl Faulty {
+    /// A store whose slow answers take the time of this host.
+    pub(super) fn at(host: TestHost) -> Self {
+        Self {
+            host,
+            ..Self::default()
+        }
+    }
+
     /// What happens to the next requests, one each.
     pub(super) fn next(&self, faults: Vec<Fault>) {
         *self.script.lock().unwrap() = faults;
@@ -167,6 +178,14 @@ impl Faulty {
                 found.take(20).chain(broken).boxed()
             }
             Some(Fault::Hang) => stream::pending().boxed(),
+            Some(Fault::Drip) => {
+                let host = self.host.clone();
+                let drip = move |entry| {
+                    host.pass(Duration::from_secs(30));
+                    entry
+                };
+                found.map(drip).boxed()
+            }
             _ => found,
         }
     }
@@ -219,6 +238,21 @@ impl ObjectStore for Faulty {
         let fault = self.strike().await?;
         let mut answer = self.memory.get_opts(path, options).await?;
         match fault {
+            Some(Fault::Drip) => {
+                let (meta, range) = (answer.meta.clone(), answer.range.clone());
+                let attributes = answer.attributes.clone();
+                let (bytes, host) = (answer.bytes().await?, self.host.clone());
+                let body = stream::iter(bytes.to_vec()).map(move |byte| {
+                    host.pass(Duration::from_secs(30));
+                    Ok(Bytes::from(vec![byte]))
+                });
+                answer = GetResult {
+                    payload: GetResultPayload::Stream(body.boxed()),
+                    meta,
+                    range,
+                    attributes,
+                };
+            }
             Some(Fault::Shorten | Fault::Lengthen) => {
                 let meta = answer.meta.clone();
                 let range = answer.range.clone();
@@ -332,6 +366,11 @@ struct State {
 impl TestHost {
     pub(super) fn waits(&self) -> Vec<Duration> {
         self.0.waits.lock().unwrap().clone()
+    }
+
+    /// Time goes by although nobody waits.
+    pub(super) fn pass(&self, duration: Duration) {
+        *self.0.elapsed.lock().unwrap() += duration;
     }
 
     pub(super) fn elapsed(&self) -> Duration {

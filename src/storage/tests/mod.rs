@@ -26,7 +26,8 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let (store, host) = (Arc::new(Faulty::default()), TestHost::default());
+        let host = TestHost::default();
+        let store = Arc::new(Faulty::at(host.clone()));
         let environment = Environment::new(Arc::new(host.clone()));
         let storage = Storage::new(
             store.clone(),
@@ -323,6 +324,32 @@ async fn g_6_a_store_that_never_answers_is_given_up() {
     );
     let error = refused(fixture.storage.put_if_absent("y", Bytes::new()).await);
     assert!(error.is_retryable());
+}
+
+#[tokio::test]
+async fn g_6_an_answer_that_never_ends_is_given_up() {
+    let fixture = Fixture::with(&[("x", &[7; 50]), ("y", b""), ("z/1", b"")]).await;
+    fixture.store.always(Fault::Drip);
+    let slow = fixture.storage.get("x").await.unwrap_err();
+    assert!(slow.to_string().contains("too slowly"), "{slow}");
+    assert!(slow.is_retryable());
+    assert!(
+        fixture.store.requests() < 10,
+        "it is not repeated for ever either"
+    );
+    let part = fixture.storage.get_range("x", 0..40).await.unwrap_err();
+    assert!(part.to_string().contains("too slowly"), "{part}");
+    // What ends in time is taken, however slow.
+    assert_eq!(fixture.storage.get_range("x", 0..2).await.unwrap().len(), 2);
+
+    fixture.store.heal();
+    for entry in 0..9 {
+        let key = format!("z/many-{entry}");
+        fixture.storage.put(&key, Bytes::new()).await.unwrap();
+    }
+    fixture.store.always(Fault::Drip);
+    let slow = fixture.storage.list("z", None).await.unwrap_err();
+    assert!(slow.to_string().contains("too slowly"), "{slow}");
 }
 
 #[tokio::test]

@@ -59,20 +59,29 @@ impl Host for Hasty {
     }
 }
 
-/// Our world, but for a clock that can be set forward.
+/// Our world, but for a clock that can be set forward, and a clock on the wall that can be set back.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     system: Environment,
-    millis: Arc<AtomicU64>,
+    clock: Clock,
 }
 
-/// Sets the clock of a world forward.
-#[derive(Debug, Clone)]
-pub(crate) struct Clock(Arc<AtomicU64>);
+/// Sets the clocks of a world.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Clock {
+    millis: Arc<AtomicU64>,
+    behind: Arc<AtomicU64>,
+}
 
 impl Clock {
     pub(crate) fn forward(&self, duration: Duration) {
-        self.0
+        self.millis
+            .fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Sets the clock on the wall back; time goes on.
+    pub(crate) fn back(&self, duration: Duration) {
+        self.behind
             .fetch_add(duration.as_millis() as u64, Ordering::Relaxed);
     }
 }
@@ -80,10 +89,10 @@ impl Clock {
 impl Ahead {
     /// A world, and its clock.
     pub(crate) fn environment() -> (Environment, Clock) {
-        let clock = Clock(Arc::default());
+        let clock = Clock::default();
         let ahead = Self {
             system: Environment::system(),
-            millis: clock.0.clone(),
+            clock: clock.clone(),
         };
         (Environment::new(Arc::new(ahead)), clock)
     }
@@ -91,11 +100,13 @@ impl Ahead {
 
 impl Host for Ahead {
     fn now_millis(&self) -> i64 {
-        self.system.now_millis() + self.millis.load(Ordering::Relaxed) as i64
+        let millis = self.clock.millis.load(Ordering::Relaxed) as i64;
+        self.system.now_millis() + millis - self.clock.behind.load(Ordering::Relaxed) as i64
     }
 
     fn elapsed(&self) -> Duration {
-        self.system.elapsed() + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+        let millis = self.clock.millis.load(Ordering::Relaxed);
+        self.system.elapsed() + Duration::from_millis(millis)
     }
 
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {

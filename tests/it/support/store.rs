@@ -49,6 +49,7 @@ pub(crate) enum Answer {
     Denied,
     NotImplemented,
     NotFound,
+    EndOfFile,
 }
 
 /// One line of the script: the next `times` matching requests fail.
@@ -73,6 +74,7 @@ struct Script {
     late: Vec<(usize, Path, PutPayload, PutOptions)>,
     relist: Option<Relist>,
     meanwhile: Option<(String, Meanwhile)>,
+    afterwards: Option<(String, Meanwhile)>,
     replacement: Option<(String, Bytes)>,
     /// Whose clock the times of objects follow, and what it said when they were put.
     clock: Option<Environment>,
@@ -127,6 +129,16 @@ impl Faulty {
         self.script.lock().unwrap().meanwhile = Some(meanwhile);
     }
 
+    /// Just after the next object with this ending was put, and before anybody hears of it, `afterwards` happens.
+    pub(crate) fn after_put(
+        &self,
+        ending: &str,
+        afterwards: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let afterwards = (ending.to_owned(), Box::pin(afterwards) as Meanwhile);
+        self.script.lock().unwrap().afterwards = Some(afterwards);
+    }
+
     /// From now on, objects are as old as this world's clock says.
     pub(crate) fn follow(&self, environment: &Environment) {
         self.script.lock().unwrap().clock = Some(environment.clone());
@@ -157,6 +169,13 @@ impl Faulty {
     pub(crate) fn not_yet(&self) -> Option<impl Future<Output = ()> + Send + 'static> {
         let meanwhile = self.script.lock().unwrap().meanwhile.take();
         meanwhile.map(|(_, meanwhile)| meanwhile)
+    }
+
+    /// Deletes everything, past all faults.
+    pub(crate) async fn clear(&self) {
+        for path in self.paths().await {
+            self.remove(&Path::from(path)).await;
+        }
     }
 
     /// Ends all faults.
@@ -251,6 +270,7 @@ fn error(answer: Answer, path: &Path) -> Error {
     };
     match answer {
         Answer::Reset => io(std::io::ErrorKind::ConnectionReset),
+        Answer::EndOfFile => io(std::io::ErrorKind::UnexpectedEof),
         Answer::TimedOut => io(std::io::ErrorKind::TimedOut),
         Answer::InternalError => text("server returned non-2xx status code: 500"),
         Answer::SlowDown => text("server returned non-2xx status code: 503 SlowDown"),
@@ -317,6 +337,11 @@ impl ObjectStore for Faulty {
             None => {
                 let put = self.inner.put_opts(path, payload, options).await?;
                 self.put_now(path);
+                let is_due = |due: &mut (String, Meanwhile)| path.as_ref().ends_with(&due.0);
+                let afterwards = self.script.lock().unwrap().afterwards.take_if(is_due);
+                if let Some((_, afterwards)) = afterwards {
+                    afterwards.await;
+                }
                 Ok(put)
             }
             Some((When::Before, answer)) => Err(error(answer, path)),
