@@ -1,7 +1,8 @@
 //! Actions: what a commit is made of.
 //!
 //! Spec: [Actions](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#actions). Unknown fields are tolerated
-//! everywhere and kept where an action is written again (`metaData`, `add`, `remove`, `domainMetadata`, `commitInfo`).
+//! everywhere, as the protocol asks. Those of `metaData` are kept when it is written again. Those of `add` and `remove` are
+//! not: a field that matters to others comes with a writer feature, and without that feature this crate does not write.
 
 use std::collections::BTreeMap;
 
