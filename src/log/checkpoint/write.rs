@@ -5,7 +5,7 @@ use std::time::Duration;
 use arrow_array::BooleanArray;
 
 use crate::environment::Environment;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::checkpoint::encode::{Encoder, Piece};
 use crate::log::checkpoint::read::CheckpointReader;
 use crate::log::checkpoint::schema::Layout;
@@ -41,8 +41,8 @@ pub(crate) struct CheckpointInput {
 /// Writes the checkpoint, reads back what it says of the table as a whole and of its size, and then moves the hint to it,
 /// unless the hint names a newer one.
 ///
-/// Memory beside the input: a few row groups and eight bytes a file. A checkpoint that is there is replaced: two of one
-/// version say the same.
+/// Memory beside the input: a few row groups and eight bytes a file. A checkpoint that is there and whole, as far as its
+/// footer tells, is left as it is: readers may have it open.
 ///
 /// # Errors
 ///
@@ -69,6 +69,10 @@ async fn write_at(
     let adds = u64::try_from(adds).unwrap_or(u64::MAX);
     let state = kept(input.state.clone(), &input.properties, now_millis);
     let wanted = state.clone();
+    if let Some(hint) = standing(storage, version, adds, &wanted).await? {
+        hint.publish(storage).await?;
+        return Ok(hint);
+    }
     let encoder = environment.run_blocking(move || {
         let CheckpointInput {
             schema,
@@ -103,6 +107,31 @@ async fn write_at(
     let hint = LastCheckpoint::of(version, rows, size, adds);
     hint.publish(storage).await?;
     Ok(hint)
+}
+
+/// What the hint says of the checkpoint of this version that another writer has written, if there is one that says the
+/// same.
+async fn standing(
+    storage: &Storage,
+    version: Version,
+    adds: u64,
+    wanted: &CheckpointState,
+) -> Result<Option<LastCheckpoint>> {
+    let Some(object) = storage.head(&checkpoint_key(version)).await? else {
+        return Ok(None);
+    };
+    let size = object.size;
+    let files = CheckpointFiles::new(version, vec![object]);
+    let reader = match CheckpointReader::open(storage, &files).await {
+        Ok(reader) => reader,
+        Err(error) if error.kind() == ErrorKind::Corrupt => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let state = reader.state();
+    // Which transactions have expired by now is another matter.
+    let is_same = state.protocol == wanted.protocol && state.metadata == wanted.metadata;
+    let is_whole = reader.adds() == Some(adds);
+    Ok((is_same && is_whole).then(|| LastCheckpoint::of(version, reader.rows(), size, adds)))
 }
 
 async fn send(environment: &Environment, mut encoder: Encoder, upload: &mut Upload) -> Result<()> {
