@@ -61,8 +61,13 @@ impl CheckpointFiles {
         hint.version == self.version && parts == self.objects.len()
     }
 
-    // The first object's name tells one checkpoint of a version from the others.
-    fn name(&self) -> Option<&str> {
+    /// Whether these are the same objects with the same bytes, as far as their sizes and times tell.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.version == other.version && self.objects == other.objects
+    }
+
+    /// The first object's name: it tells one checkpoint of a version from the others.
+    pub(crate) fn name(&self) -> Option<&str> {
         self.objects.first().map(|object| object.key.as_str())
     }
 }
@@ -76,6 +81,8 @@ pub(crate) struct LogSegment {
     pub(crate) checkpoint: Option<CheckpointFiles>,
     /// Every commit after the anchor up to the version, oldest first, without a gap.
     pub(crate) commits: Vec<CommitFile>,
+    /// The newest version that the log was seen to have.
+    pub(crate) latest: Version,
     asked: Option<Version>,
     unreadable: Vec<String>,
 }
@@ -145,8 +152,15 @@ impl LogSegment {
             .with("table", storage.location()));
         };
         let version = asked.unwrap_or(latest);
+        // A listing may be late: what it does not show yet is asked for, one after the other.
         if latest < version {
-            return Err(listing.not_found(version));
+            let later = next_version(latest)?..=version;
+            match listing.fill_gaps(storage, later).await {
+                Err(error) if error.code() == Code::LogGap => {
+                    return Err(listing.not_found(version));
+                }
+                filled => filled?,
+            }
         }
         let checkpoint = listing
             .newest_checkpoint(Some(version), &unreadable)
@@ -173,6 +187,7 @@ impl LogSegment {
             version,
             checkpoint,
             commits,
+            latest: latest.max(version),
             asked,
             unreadable,
         })
@@ -189,13 +204,29 @@ pub(crate) async fn loadable_commits(
     storage: &Storage,
     version: Version,
 ) -> Result<Vec<CommitFile>> {
-    let listing = Listing::whole(storage).await?;
+    let mut listing = Listing::whole(storage).await?;
+    listing.find_run_ending_at(storage, version).await?;
     let earliest = listing.earliest_loadable(version);
     let run = listing.run_ending_at(version);
     Ok(run
         .into_iter()
         .filter(|commit| earliest.is_some_and(|first| first <= commit.version))
         .collect())
+}
+
+/// When the checkpoint of a version was written, in milliseconds since the epoch, if there is one.
+///
+/// # Errors
+///
+/// As of a listing.
+pub(crate) async fn checkpoint_time(storage: &Storage, version: Version) -> Result<Option<i64>> {
+    let listing = Listing::from(storage, version).await?;
+    let mut checkpoints = listing.checkpoints.iter();
+    let checkpoint = checkpoints.find(|checkpoint| checkpoint.version == version);
+    Ok(checkpoint.and_then(|checkpoint| {
+        let times = checkpoint.objects.iter();
+        times.map(|object| object.modified_millis).min()
+    }))
 }
 
 /// Whether there is a complete checkpoint of `version` or a later one.
@@ -355,6 +386,20 @@ impl Listing {
             }
             next = next_version(next)?;
         }
+    }
+
+    /// Asks the store for what the listing misses of the run of commits that ends at `version`, until one is not there.
+    async fn find_run_ending_at(&mut self, storage: &Storage, version: Version) -> Result<()> {
+        let mut next = version;
+        while self.find_commit(storage, next).await? {
+            let run = self.run_ending_at(next);
+            let first = run.first().map_or(next, |commit| commit.version);
+            match first.checked_sub(1) {
+                Some(before) => next = before,
+                None => break,
+            }
+        }
+        Ok(())
     }
 
     /// The commits of the contiguous run that ends at `version`, oldest first.
