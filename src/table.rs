@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::environment::{Environment, Task};
 use crate::error::Result;
 use crate::log::checkpoint::CheckpointReader;
-use crate::protocol::Version;
+use crate::log::segment::CheckpointFiles;
 use crate::snapshot::{At, Snapshot};
 use crate::storage::Storage;
 
@@ -36,7 +36,7 @@ struct Inner {
 
 impl Table {
     /// Opens the table at a path or URL (`data/flights`, `file:///data/flights`, `memory:///name`). Costs the hint,
-    /// one listing, and the commits after the last checkpoint.
+    /// one listing, the commits after the last checkpoint, and one look for a commit that the listing does not show yet.
     ///
     /// # Errors
     ///
@@ -115,7 +115,8 @@ impl Table {
         lock(&self.0.newest).clone()
     }
 
-    /// The newest version there is. Costs one request per commit since the last look, and one more.
+    /// The newest version there is. Costs one request per commit since the last look, and one more; after
+    /// a pause of some seconds another one, to see that the version known is still in the log.
     ///
     /// # Errors
     ///
@@ -169,15 +170,16 @@ impl Table {
     pub(crate) fn learn(&self, seen: Snapshot) -> Snapshot {
         let mut newest = lock(&self.0.newest);
         if newest.version() <= seen.version() {
-            *newest = seen;
+            // A checkpoint may have been written since `seen` was read.
+            *newest = seen.anchored_as(&newest);
         }
         newest.clone()
     }
 
     /// Lets later refreshes and scans of this handle start from a checkpoint.
-    pub(crate) fn anchor(&self, version: Version, reader: CheckpointReader, bytes: u64) {
+    pub(crate) fn anchor(&self, files: CheckpointFiles, reader: CheckpointReader) {
         let mut newest = lock(&self.0.newest);
-        *newest = newest.anchored_at(version, reader, bytes);
+        *newest = newest.anchored_at(files, reader);
     }
 
     /// Starts background work unless some is under way.
@@ -201,4 +203,74 @@ impl fmt::Debug for Table {
 // What these locks guard is replaced whole, so a panic elsewhere leaves nothing half-done.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::Table;
+    use crate::environment::Environment;
+    use crate::log::checkpoint::{self, CheckpointInput, CheckpointReader, CheckpointState};
+    use crate::log::commit;
+    use crate::log::path::{checkpoint_key, commit_key};
+    use crate::log::segment::CheckpointFiles;
+    use crate::protocol::property::TableProperties;
+    use crate::protocol::schema::Schema;
+    use crate::snapshot::Snapshot;
+    use crate::storage::Storage;
+
+    async fn checkpoint(storage: &Storage, of: &Snapshot) -> (CheckpointFiles, CheckpointReader) {
+        let input = CheckpointInput {
+            version: of.version(),
+            state: CheckpointState {
+                protocol: of.protocol().clone(),
+                metadata: of.metadata().clone(),
+                txns: Vec::new(),
+                domains: Vec::new(),
+            },
+            schema: Schema::clone(of.schema()),
+            properties: TableProperties::clone(of.properties()),
+            files: Vec::new(),
+            removes: Vec::new(),
+        };
+        let written = checkpoint::write(storage, of.environment(), input).await;
+        written.unwrap();
+        let object = storage.head(&checkpoint_key(of.version())).await.unwrap();
+        let files = CheckpointFiles::new(of.version(), vec![object.unwrap()]);
+        let reader = CheckpointReader::open(storage, &files).await.unwrap();
+        (files, reader)
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_was_written_meanwhile_stays_known() {
+        let environment = Environment::system();
+        let storage = Storage::open("memory:///table/anchor", &environment).unwrap();
+        let field = json!({"name": "id", "type": "long", "nullable": true, "metadata": {}});
+        let metadata = json!({
+            "id": "one", "format": {"provider": "parquet", "options": {}}, "partitionColumns": [],
+            "schemaString": json!({"type": "struct", "fields": [field]}).to_string(), "configuration": {},
+        });
+        let protocol = json!({"minReaderVersion": 1, "minWriterVersion": 2});
+        let first = format!(
+            "{}\n{}\n",
+            json!({"protocol": protocol}),
+            json!({"metaData": metadata})
+        );
+        storage.put(&commit_key(0), first.into()).await.unwrap();
+        let table = Table::open_in(storage.clone(), environment).await.unwrap();
+        // Somebody looked for newer commits before the checkpoint was there, and commits after.
+        let base = table.snapshot();
+        let (files, reader) = checkpoint(&storage, &base).await;
+        table.anchor(files, reader);
+        let next = commit::decode(1, b"{\"commitInfo\":{}}").unwrap();
+        let learnt = table.learn(base.followed_by(&Arc::new(next)).unwrap());
+        assert_eq!(
+            (learnt.version(), learnt.checkpoint_version()),
+            (1, Some(0))
+        );
+        assert_eq!(learnt.replayed().0, 1, "the commit after the checkpoint");
+    }
 }

@@ -76,9 +76,7 @@ pub(crate) async fn expired(snapshot: &Snapshot, file: &DataFile, error: Error) 
     }
     let newest = Snapshot::latest(snapshot.storage(), snapshot.environment()).await;
     let Ok(newest) = newest else { return error };
-    let is_live = newest
-        .has_file(&file.path, file.deletion_vector.as_ref())
-        .await;
+    let is_live = newest.has_file(&file.path).await;
     if newest.version() <= snapshot.version() || is_live.unwrap_or(true) {
         return error;
     }

@@ -32,6 +32,13 @@ pub(crate) use crate::log::encode::encode;
 /// was cut at the end of a line is noticed.
 pub(crate) const ACTION_COUNT: &str = "headwater.actions";
 
+/// The field of `commitInfo` in which a writer of this crate names the table, by the id in its `metaData`, so that a
+/// commit in the log of another table is noticed: one that was deleted and created anew while the writer held on.
+pub(crate) const TABLE_ID: &str = "headwater.tableId";
+
+/// From this size on a commit is known again by its size alone: reading it to look at its content would cost too much.
+const KNOWN_BY_SIZE: u64 = 1 << 20;
+
 /// How large a commit may be that is read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -78,6 +85,22 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
+    /// The id of the table that it was written for, if it says one.
+    pub(crate) fn table_id(&self) -> Option<&str> {
+        let own = self.info.as_ref();
+        let own = own.and_then(|info| info.unknown.get(TABLE_ID)?.as_str());
+        own.or(self.metadata.as_ref().map(|metadata| metadata.id.as_str()))
+    }
+
+    /// Whether another reading of this version found the same commit.
+    fn is_same(&self, other: &Self) -> bool {
+        let same_info = match (&self.info, &other.info) {
+            (Some(one), Some(other)) if one.txn_id.is_some() => one.txn_id == other.txn_id,
+            (one, other) => one == other,
+        };
+        same_info && self.version == other.version && self.bytes == other.bytes
+    }
+
     /// The commit's own time.
     ///
     /// # Errors
@@ -118,6 +141,23 @@ pub(crate) async fn read(storage: &Storage, version: Version) -> Result<Option<C
     decoded
         .unwrap_or_else(|| Err(corrupt(version, "it cannot be decoded")))
         .map(Some)
+}
+
+/// Whether a commit that was read before is still in the log, and no other one in its place.
+///
+/// # Errors
+///
+/// As of [`read`], but that a commit that cannot be read is another one.
+pub(crate) async fn is_there(storage: &Storage, known: &Commit) -> Result<bool> {
+    if KNOWN_BY_SIZE < known.bytes {
+        let found = storage.head(&commit_key(known.version)).await?;
+        return Ok(found.is_some_and(|found| found.size == known.bytes));
+    }
+    match read(storage, known.version).await {
+        Ok(found) => Ok(found.is_some_and(|found| known.is_same(&found))),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the one attempt to write the commit of `version`. Nothing else in the crate writes a commit file.

@@ -18,6 +18,10 @@ use crate::table::Table;
 
 /// How many commits at least lie between two checkpoints where `delta.checkpointInterval` is unset.
 const COMMITS_MIN: u64 = 10;
+/// How many commits at most lie between two checkpoints where `delta.checkpointInterval` is unset: a reader fetches each
+/// of them, some at a time, which takes a few seconds for so many; and the checkpoint of a table of millions of files is
+/// still spread over enough commits that its cost does not show.
+const COMMITS_MAX: u64 = 1_000;
 /// Which share of the last checkpoint's bytes the commits after it reach before the next one is worth its cost.
 const REPLAYED_SHARE: u64 = 10;
 
@@ -74,8 +78,8 @@ impl Table {
             let segment = LogSegment::list(self.storage(), Some(snapshot.version())).await?;
             if let Some(files) = &segment.checkpoint {
                 let reader = CheckpointReader::open(self.storage(), files).await?;
-                self.anchor(files.version, reader.clone(), files.bytes());
-                let anchored = snapshot.anchored_at(files.version, reader, files.bytes());
+                self.anchor(files.clone(), reader.clone());
+                let anchored = snapshot.anchored_at(files.clone(), reader);
                 let (commits, bytes) = anchored.replayed();
                 let checkpoint_bytes = anchored.checkpoint_bytes().unwrap_or(0);
                 if !(Due {
@@ -133,7 +137,7 @@ impl Table {
         };
         let files = CheckpointFiles::new(version, vec![object]);
         let reader = CheckpointReader::open(self.storage(), &files).await?;
-        self.anchor(version, reader, bytes);
+        self.anchor(files, reader);
         Ok(())
     }
 }
@@ -159,6 +163,7 @@ impl Due {
         let turn = self.version.is_multiple_of(interval) && interval <= self.commits;
         let overdue = interval.saturating_mul(2) <= self.commits;
         let worth = self.interval.is_some()
+            || COMMITS_MAX <= self.commits
             || self.checkpoint_bytes <= self.bytes.saturating_mul(REPLAYED_SHARE);
         (turn || overdue) && worth
     }
@@ -195,5 +200,10 @@ mod tests {
         assert!(!due(None, 10, 10, 99));
         assert!(due(None, 10, 10, 100));
         assert!(!due(None, 9, 9, 5_000));
+        assert!(!due(None, 990, 990, 99));
+        assert!(
+            due(None, 1_000, 1_000, 0),
+            "so many commits are too many, however small"
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::data::rules::Rules;
 use crate::environment::Environment;
 use crate::error::{Code, Error, ErrorKind, Result};
-use crate::log::commit;
+use crate::log::commit::{self, TABLE_ID};
 use crate::log::segment::LogSegment;
 use crate::operation::{evolve, invalid};
 use crate::protocol::action::{Action, Format, Metadata};
@@ -162,14 +162,20 @@ impl Create {
         info.isolation_level = Some(properties.isolation_level.as_str().to_owned());
         info.is_blind_append = Some(true);
         info.in_commit_timestamp = properties.enable_in_commit_timestamps.then_some(now);
+        let table_id = actions.iter().find_map(|action| match action {
+            Action::Metadata(metadata) => Some(metadata.id.clone()),
+            _ => None,
+        });
+        let table_id = table_id.map(|id| (TABLE_ID.to_owned(), id.into()));
+        info.unknown.extend(table_id);
         let actions: Vec<_> = std::iter::once(Action::CommitInfo(info))
             .chain(actions)
             .collect();
         let bytes = commit::encode(0, &actions)?;
         land(storage, environment, &txn_id, &bytes).await?;
-        Ok(Table::of(
-            Snapshot::at_version(storage, environment, 0).await?,
-        ))
+        // What landed is these bytes: reading them back could fail, and the table is there.
+        let landed = commit::decode(0, &bytes)?;
+        Ok(Table::of(Snapshot::created(storage, environment, landed)?))
     }
 
     fn actions(&self, environment: &Environment) -> Result<Vec<Action>> {
@@ -324,7 +330,9 @@ async fn land(
             let message =
                 "the store did not say whether the table was created; open it to find out";
             let error = Error::storage(Code::CommitUnknown, message);
-            let error = error.with("table", storage.location());
+            let error = error
+                .with("table", storage.location())
+                .with("txn_id", txn_id);
             Err(match cause {
                 Some(cause) => error.because(cause),
                 None => error,

@@ -14,7 +14,7 @@ use crate::protocol::schema::{DataType, PrimitiveType, Schema};
 use crate::scan::bounds::BatchBounds;
 use crate::scan::row_ids::Tracked;
 use crate::scan::{Pruning, Scan};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, add_bytes};
 
 /// The files a scan reads, in the order it reads them.
 #[derive(Debug, Clone)]
@@ -41,19 +41,26 @@ pub struct PlanCounts {
 
 impl Plan {
     /// Files that were chosen otherwise; of their rows' ids nothing is known.
-    pub(crate) fn of_files(files: Vec<DataFile>, predicate: Option<Arc<BoundPredicate>>) -> Self {
-        let bytes = files.iter().map(|file| file.size);
+    ///
+    /// # Errors
+    ///
+    /// [`Code::LimitExceeded`] if they have more bytes than can be.
+    pub(crate) fn of_files(
+        files: Vec<DataFile>,
+        predicate: Option<Arc<BoundPredicate>>,
+    ) -> Result<Self> {
+        let mut bytes = files.iter().map(|file| file.size);
         let counts = PlanCounts {
             files: files.len() as u64,
-            bytes: bytes.fold(0, u64::saturating_add),
+            bytes: bytes.try_fold(0, add_bytes)?,
             ..PlanCounts::default()
         };
-        Self {
+        Ok(Self {
             files,
             tracked: Vec::new(),
             predicate,
             counts,
-        }
+        })
     }
 
     /// How many files were kept and left out.
@@ -91,10 +98,10 @@ impl Scan {
             for row in 0..batch.len() {
                 let bytes = u64::try_from(batch.size(row)).unwrap_or(0);
                 counts.files += 1;
-                counts.bytes = counts.bytes.saturating_add(bytes);
+                counts.bytes = add_bytes(counts.bytes, bytes)?;
                 if self.pruning == Pruning::On && planner.prunes(&bounds, row) {
                     counts.files_pruned += 1;
-                    counts.bytes_pruned = counts.bytes_pruned.saturating_add(bytes);
+                    counts.bytes_pruned = add_bytes(counts.bytes_pruned, bytes)?;
                 } else {
                     let add = batch.add(row);
                     let tracked = Tracked {

@@ -59,7 +59,7 @@ impl Scan {
 
     /// Reads the rows of some files, in the order given, whether or not they are live.
     pub(crate) fn stream_of_files(&self, files: Vec<DataFile>) -> Result<ScanStream> {
-        self.stream_of(Plan::of_files(files, self.bound()?))
+        self.stream_of(Plan::of_files(files, self.bound()?)?)
     }
 
     fn stream_of(&self, plan: Plan) -> Result<ScanStream> {

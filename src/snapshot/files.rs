@@ -6,9 +6,9 @@ use futures::{StreamExt, TryStreamExt};
 use crate::error::{Code, Error, Result};
 use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
 use crate::log::files::FileBatch;
+use crate::log::key::canonical_path;
 use crate::log::removes::RemoveBatch;
 use crate::log::replay::Replay;
-use crate::protocol::action::DeletionVectorDescriptor;
 use crate::protocol::schema::PrimitiveType;
 use crate::snapshot::Snapshot;
 
@@ -55,23 +55,32 @@ impl Snapshot {
 }
 
 impl Snapshot {
-    /// Whether a file of this path and deletion vector is live.
-    pub(crate) async fn has_file(
-        &self,
-        path: &str,
-        vector: Option<&DeletionVectorDescriptor>,
-    ) -> Result<bool> {
+    /// Whether the file of this path, as it stands in the log, is live, whatever of it is deleted.
+    pub(crate) async fn has_file(&self, path: &str) -> Result<bool> {
         let columns = FileColumns {
             stats: StatsWanted::None,
             tags: false,
             partition_values_parsed: false,
         };
+        let path = canonical_path(path);
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
-            let is_it = |row: &usize| {
-                batch.path(*row) == path && batch.deletion_vector(*row).as_ref() == vector
-            };
-            if (0..batch.len()).any(|row| is_it(&row)) {
+            if (0..batch.len()).any(|row| batch.canonical_path(row) == path) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the file of this path, as it stands in the log, is live or was removed, as far as that is remembered.
+    pub(crate) async fn has_had_file(&self, path: &str) -> Result<bool> {
+        if self.has_file(path).await? {
+            return Ok(true);
+        }
+        let path = canonical_path(path);
+        let mut batches = self.tombstones().await?;
+        while let Some(batch) = batches.try_next().await? {
+            if (0..batch.len()).any(|row| batch.canonical_path(row) == path) {
                 return Ok(true);
             }
         }
@@ -123,11 +132,9 @@ impl Snapshot {
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
             let counts = ColumnReader::new(&batch, &[], &PrimitiveType::Long);
+            sums.bytes = add_bytes(sums.bytes, batch.total_bytes()?)?;
             for row in 0..batch.len() {
                 sums.files += 1;
-                sums.bytes = sums
-                    .bytes
-                    .saturating_add(u64::try_from(batch.size(row)).unwrap_or(0));
                 let rows = live_rows(&batch, row, counts.num_records(row))?;
                 sums.rows = sums
                     .rows
@@ -137,6 +144,18 @@ impl Snapshot {
         }
         Ok(sums)
     }
+}
+
+/// A total of bytes, as large as it can be.
+///
+/// # Errors
+///
+/// [`Code::LimitExceeded`] if it does not fit into 64 bits.
+pub(crate) fn add_bytes(total: u64, bytes: u64) -> Result<u64> {
+    total.checked_add(bytes).ok_or_else(|| {
+        let message = "the sizes of the files add up to more than can be";
+        Error::corrupt(Code::LimitExceeded, message)
+    })
 }
 
 /// Rows of a file without those that its deletion vector marks.

@@ -10,10 +10,11 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::log::checkpoint::{CheckpointReader, CheckpointState};
 use crate::log::commit::{self, Commit};
-use crate::log::segment::LogSegment;
+use crate::log::segment::{CheckpointFiles, LogSegment};
 use crate::protocol::Version;
-use crate::protocol::action::{DomainMetadata, Metadata, Protocol, Txn};
+use crate::protocol::action::{DomainMetadata, Metadata, Protocol};
 use crate::protocol::feature;
+use crate::snapshot::txns::Txns;
 use crate::snapshot::{Anchor, Inner, Moment, Snapshot, TableMetadata};
 use crate::storage::Storage;
 
@@ -21,13 +22,41 @@ use crate::storage::Storage;
 const COMMITS_IN_FLIGHT: usize = 16;
 /// How many newer commits a refresh probes for one by one before it lists the log instead.
 const PROBES_MAX: usize = 64;
-/// How long a listing serves: log cleanup leaves alone what is younger than an hour.
-const LISTED_FOR: Duration = Duration::from_secs(10 * 60);
+/// How long it is taken for granted that a version is in the log after it was seen there. Log cleanup leaves alone what
+/// is younger than an hour, but a table can be deleted, and another one created in its place, in no time.
+const SEEN_FOR: Duration = Duration::from_secs(5);
 
 impl Snapshot {
-    /// Loads the newest version.
+    /// Loads the newest version. A listing may be late, so what follows the newest version that it shows is asked for:
+    /// whoever committed finds the commit.
     pub(crate) async fn latest(storage: &Storage, environment: &Environment) -> Result<Self> {
-        Self::load(storage, environment, None).await
+        let listed = Self::load(storage, environment, None).await?;
+        let (newest, _) = listed.followed_to_the_end().await?;
+        Ok(newest)
+    }
+
+    /// Version 0 of a table, from the commit that was just written.
+    pub(crate) fn created(
+        storage: &Storage,
+        environment: &Environment,
+        commit: Commit,
+    ) -> Result<Self> {
+        let mut building = Building::default();
+        building.apply(&commit)?;
+        let built = building.finish(commit.version)?;
+        Ok(Self(Arc::new(Inner {
+            storage: storage.clone(),
+            environment: environment.clone(),
+            version: commit.version,
+            anchor: None,
+            protocol: built.protocol,
+            metadata: built.metadata,
+            txns: built.txns,
+            domains: built.domains,
+            seen: Moment::now(environment),
+            latest_seen: commit.version,
+            tail: vec![Arc::new(commit)],
+        })))
     }
 
     /// Loads one version.
@@ -45,7 +74,7 @@ impl Snapshot {
         version: Option<Version>,
     ) -> Result<Self> {
         let segment = LogSegment::list(storage, version).await?;
-        Self::of_segment(storage, environment, segment, version).await
+        Self::of_segment((storage, environment), segment, version, None).await
     }
 
     /// The same version from an older anchor: the checkpoint that this snapshot starts from proved unreadable when its
@@ -66,27 +95,38 @@ impl Snapshot {
         let version = Some(self.version());
         let mut segment = LogSegment::list(&self.0.storage, version).await?;
         let mut cause = Some(cause);
-        // One older than that, so that each such step leads back towards version 0.
+        // One older than that, so that each such step leads back towards version 0: unless another writer replaced the
+        // checkpoint while it was read, and the one that is there now may do.
         while segment
             .checkpoint
             .as_ref()
-            .is_some_and(|checkpoint| bad <= checkpoint.version)
+            .is_some_and(|checkpoint| bad <= checkpoint.version && !self.is_replaced_by(checkpoint))
         {
             let why = cause.take().unwrap_or_else(passed_over);
             segment = segment.without_checkpoint(&self.0.storage, why).await?;
         }
-        Self::of_segment(&self.0.storage, &self.0.environment, segment, version).await
+        let world = (&self.0.storage, &self.0.environment);
+        Self::of_segment(world, segment, version, None).await
     }
 
+    /// Whether these files have the names of the checkpoint that this snapshot starts from, but are others.
+    fn is_replaced_by(&self, files: &CheckpointFiles) -> bool {
+        let known = self.0.anchor.as_ref().map(|anchor| &anchor.files);
+        known.is_some_and(|known| {
+            known.version == files.version && known.name() == files.name() && !known.is_same(files)
+        })
+    }
+
+    /// `known`: a snapshot of the same log, whose checkpoint and commits need not be read again.
     async fn of_segment(
-        storage: &Storage,
-        environment: &Environment,
+        (storage, environment): (&Storage, &Environment),
         mut segment: LogSegment,
         version: Option<Version>,
+        known: Option<&Self>,
     ) -> Result<Self> {
         let mut listed_again = false;
         loop {
-            match Self::from_segment(storage, environment, &segment).await {
+            match Self::from_segment(storage, environment, &segment, known).await {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(Unloaded::Checkpoint(cause)) => {
                     tracing::warn!(
@@ -111,26 +151,27 @@ impl Snapshot {
         storage: &Storage,
         environment: &Environment,
         segment: &LogSegment,
+        known: Option<&Self>,
     ) -> Result<Self, Unloaded> {
         let (anchor, mut building) = match &segment.checkpoint {
             Some(files) => {
-                let reader = CheckpointReader::open(storage, files).await;
-                let reader = reader.map_err(unreadable_checkpoint)?;
-                let state = Building::from_checkpoint(reader.state().clone());
-                (
-                    Some(Anchor {
-                        version: files.version,
-                        reader,
-                        bytes: files.bytes(),
-                    }),
-                    state,
-                )
+                let anchor = Anchor::open(storage, files, known).await?;
+                let state = Building::from_checkpoint(anchor.reader.state().clone());
+                (Some(anchor), state)
             }
             None => (None, Building::default()),
         };
-        let versions: Vec<_> = segment.commits.iter().map(|file| file.version).collect();
-        let tail: Vec<Arc<Commit>> = futures::stream::iter(versions)
-            .map(|version| read_listed(storage.clone(), version))
+        let commits = segment.commits.iter();
+        let reads: Vec<_> = commits
+            .map(|file| {
+                (
+                    file.version,
+                    known.and_then(|known| known.commit(file.version)),
+                )
+            })
+            .collect();
+        let tail: Vec<Arc<Commit>> = futures::stream::iter(reads)
+            .map(|(version, known)| read_listed(storage.clone(), version, known))
             .buffered(COMMITS_IN_FLIGHT)
             .try_collect()
             .await?;
@@ -148,37 +189,101 @@ impl Snapshot {
             metadata: built.metadata,
             txns: built.txns,
             domains: built.domains,
-            listed: Moment::now(environment),
+            seen: Moment::now(environment),
+            latest_seen: segment.latest,
         })))
     }
 
     /// The newest version, reached by reading only the commits after this one.
     ///
-    /// That there is no next commit means that this is the newest only while log cleanup cannot have removed it: after
-    /// a while the log is listed again.
+    /// That there is no next commit means that this is the newest only while this one is in the log: log cleanup may
+    /// have removed both, or another table may be there by now. So unless it was seen just now, it is looked at first.
     pub(crate) async fn refreshed(&self) -> Result<Self> {
+        let Some(seen) = self.seen_again().await? else {
+            return self.listed_again(None).await;
+        };
+        match seen.followed_to_the_end().await? {
+            (newest, true) => Ok(newest),
+            (newer, false) => newer.listed_again(Some(&newer)).await,
+        }
+    }
+
+    /// Goes on top of the commits after this one, and says whether there are no more of them.
+    async fn followed_to_the_end(&self) -> Result<(Self, bool)> {
         let mut snapshot = self.clone();
         for _ in 0..PROBES_MAX {
             let next = snapshot.next_version()?;
             match commit::read(&self.0.storage, next).await? {
-                Some(commit) => snapshot = snapshot.followed_by(&Arc::new(commit))?,
-                None if self.0.listed.age(&self.0.environment) < LISTED_FOR => return Ok(snapshot),
-                None => break,
+                Some(commit) => snapshot = snapshot.followed_by_seen(&Arc::new(commit))?,
+                None => {
+                    let is_newest = snapshot.0.latest_seen <= snapshot.version();
+                    return Ok((snapshot, is_newest));
+                }
             }
         }
-        let listed = Self::latest(&self.0.storage, &self.0.environment).await?;
-        listed.check_same_table(&snapshot.metadata().id)?;
-        // A stale listing must not take back what was already seen.
-        Ok(if listed.version() < snapshot.version() {
-            snapshot
-        } else {
-            listed
-        })
+        Ok((snapshot, false))
     }
 
-    /// How long ago the log was listed to know of this version, or of one that it follows.
-    pub(crate) fn listed_for(&self) -> Duration {
-        self.0.listed.age(&self.0.environment)
+    /// The newest version by listing the log. `known` is a version of this log, which need not be read again; without
+    /// it, the commit of this version is not where it was.
+    async fn listed_again(&self, known: Option<&Self>) -> Result<Self> {
+        let (storage, environment) = (&self.0.storage, &self.0.environment);
+        let segment = LogSegment::list(storage, None).await?;
+        // It may be gone because a checkpoint serves in its place: the one that this snapshot is.
+        let anchor = self.0.anchor.as_ref().map(|anchor| &anchor.files);
+        let is_this = segment.version == self.version()
+            && self.0.tail.is_empty()
+            && anchor
+                .zip(segment.checkpoint.as_ref())
+                .is_some_and(|(one, other)| one.is_same(other));
+        let known = known.or(is_this.then_some(self));
+        let listed = Self::of_segment((storage, environment), segment, None, known).await?;
+        listed.check_same_table(&self.metadata().id)?;
+        let (listed, _) = listed.followed_to_the_end().await?;
+        if self.version() <= listed.version() {
+            return Ok(listed);
+        }
+        match known {
+            // A stale listing must not take back what was already seen.
+            Some(known) => Ok(known.clone()),
+            None => {
+                let message = "the newest version that was seen is no longer in the log";
+                Err(Error::corrupt(Code::LogGap, message).with("missing", self.version()))
+            }
+        }
+    }
+
+    /// This snapshot, if its version is in the log now, and still the same; `None` if it is not.
+    ///
+    /// Costs nothing if that was seen just now, else one request.
+    pub(crate) async fn seen_again(&self) -> Result<Option<Self>> {
+        if self.seen_for() < SEEN_FOR {
+            return Ok(Some(self.clone()));
+        }
+        let storage = &self.0.storage;
+        let is_there = match self.last_commit() {
+            Some(known) => commit::is_there(storage, known).await?,
+            // Of a commit that was never read it only shows whether it is of another table.
+            None => match commit::read(storage, self.version()).await? {
+                Some(found) => found.table_id().is_none_or(|id| id == self.metadata().id),
+                None => false,
+            },
+        };
+        Ok(is_there.then(|| {
+            let mut inner = Inner::clone(&self.0);
+            inner.seen = Moment::now(&inner.environment);
+            Self(Arc::new(inner))
+        }))
+    }
+
+    /// How long ago this version was seen in the log.
+    pub(crate) fn seen_for(&self) -> Duration {
+        self.0.seen.age(&self.0.environment)
+    }
+
+    /// Whether no newer version was ever seen in the log.
+    pub(crate) fn is_latest_seen(&self) -> bool {
+        self.0.latest_seen <= self.version()
     }
 
     /// The version after this one.
@@ -196,22 +301,34 @@ impl Snapshot {
 
     /// This snapshot with one more commit on top: costs the commit, not the table.
     pub(crate) fn followed_by(&self, commit: &Arc<Commit>) -> Result<Self> {
+        self.followed(commit, self.0.seen)
+    }
+
+    /// As [`followed_by`](Self::followed_by), of a commit that was read or written just now.
+    pub(crate) fn followed_by_seen(&self, commit: &Arc<Commit>) -> Result<Self> {
+        self.followed(commit, Moment::now(&self.0.environment))
+    }
+
+    fn followed(&self, commit: &Arc<Commit>, seen: Moment) -> Result<Self> {
         let mut inner = Inner::clone(&self.0);
         let expected = self.next_version()?;
         if commit.version != expected {
             let message = "a commit does not follow the version it was to follow";
             return Err(Error::corrupt(Code::LogGap, message).with("missing", expected));
         }
+        self.check_same_log(commit)?;
         let mut building = Building {
             protocol: Some(Arc::clone(&inner.protocol)),
             metadata: Some(Arc::clone(&inner.metadata)),
             newest_metadata: None,
-            txns: Arc::clone(&inner.txns),
+            txns: inner.txns.clone(),
             domains: Arc::clone(&inner.domains),
         };
         building.apply(commit)?;
         let built = building.finish(expected)?;
         inner.version = expected;
+        inner.seen = seen;
+        inner.latest_seen = inner.latest_seen.max(expected);
         inner.tail.push(Arc::clone(commit));
         inner.protocol = built.protocol;
         inner.metadata = built.metadata;
@@ -221,35 +338,71 @@ impl Snapshot {
     }
 
     /// This snapshot started from the checkpoint that was just written of it, so that refreshes replay less.
-    pub(crate) fn anchored_at(
-        &self,
-        version: Version,
-        reader: CheckpointReader,
-        bytes: u64,
-    ) -> Self {
-        let mut inner = Inner::clone(&self.0);
-        if version <= inner.version
-            && inner
-                .anchor
-                .as_ref()
-                .is_none_or(|old| old.version < version)
-        {
-            inner.tail.retain(|commit| version < commit.version);
-            inner.anchor = Some(Anchor {
-                version,
-                reader,
-                bytes,
-            });
+    pub(crate) fn anchored_at(&self, files: CheckpointFiles, reader: CheckpointReader) -> Self {
+        self.anchored(Anchor { files, reader })
+    }
+
+    /// This snapshot started from the checkpoint of another one of the same log, if that is the newer one.
+    pub(crate) fn anchored_as(&self, other: &Self) -> Self {
+        match &other.0.anchor {
+            Some(anchor) => self.anchored(anchor.clone()),
+            None => self.clone(),
         }
+    }
+
+    fn anchored(&self, anchor: Anchor) -> Self {
+        let version = anchor.files.version;
+        let known = self.checkpoint_version();
+        if self.0.version < version || known.is_some_and(|known| version <= known) {
+            return self.clone();
+        }
+        let mut inner = Inner::clone(&self.0);
+        inner.tail.retain(|commit| version < commit.version);
+        inner.anchor = Some(anchor);
         Self(Arc::new(inner))
     }
 
-    fn check_same_table(&self, id: &str) -> Result<()> {
-        if self.metadata().id == id {
-            return Ok(());
+    /// Whether this is still the table of that id.
+    pub(crate) fn check_same_table(&self, id: &str) -> Result<()> {
+        match self.metadata().id == id {
+            true => Ok(()),
+            false => Err(self.replaced()),
         }
+    }
+
+    /// Whether a commit is of this table, as far as it says.
+    pub(crate) fn check_same_log(&self, commit: &Commit) -> Result<()> {
+        match commit.table_id() {
+            Some(id) if id != self.metadata().id => {
+                Err(self.replaced().with("version", commit.version))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn replaced(&self) -> Error {
         let message = "the table was deleted and another one created in its place; open it again";
-        Err(Error::conflict(Code::TableReplaced, message).with("table", self.0.storage.location()))
+        let table = self.0.storage.location();
+        Error::conflict(Code::TableReplaced, message).with("table", table)
+    }
+}
+
+impl Anchor {
+    /// Opens a checkpoint, unless it is the one that a known snapshot starts from.
+    async fn open(
+        storage: &Storage,
+        files: &CheckpointFiles,
+        known: Option<&Snapshot>,
+    ) -> Result<Self, Unloaded> {
+        let known = known.and_then(|known| known.0.anchor.as_ref());
+        if let Some(known) = known.filter(|known| known.files.is_same(files)) {
+            return Ok(known.clone());
+        }
+        let reader = CheckpointReader::open(storage, files).await;
+        Ok(Self {
+            files: files.clone(),
+            reader: reader.map_err(unreadable_checkpoint)?,
+        })
     }
 }
 
@@ -281,7 +434,14 @@ fn unreadable_checkpoint(error: Error) -> Unloaded {
     }
 }
 
-async fn read_listed(storage: Storage, version: Version) -> Result<Arc<Commit>, Unloaded> {
+async fn read_listed(
+    storage: Storage,
+    version: Version,
+    known: Option<Arc<Commit>>,
+) -> Result<Arc<Commit>, Unloaded> {
+    if let Some(known) = known {
+        return Ok(known);
+    }
     match commit::read(&storage, version).await {
         Ok(Some(commit)) => Ok(Arc::new(commit)),
         Ok(None) => {
@@ -302,19 +462,18 @@ struct Building {
     metadata: Option<Arc<TableMetadata>>,
     /// The newest one seen while applying, parsed at the end.
     newest_metadata: Option<Metadata>,
-    txns: Arc<BTreeMap<String, Txn>>,
+    txns: Txns,
     domains: Arc<BTreeMap<String, DomainMetadata>>,
 }
 
 impl Building {
     fn from_checkpoint(state: CheckpointState) -> Self {
-        let txns = state.txns.into_iter().map(|txn| (txn.app_id.clone(), txn));
         let domains = state.domains.into_iter().filter(|domain| !domain.removed);
         Self {
             protocol: Some(Arc::new(state.protocol)),
             metadata: None,
             newest_metadata: Some(state.metadata),
-            txns: Arc::new(txns.collect()),
+            txns: Txns::new(state.txns),
             domains: Arc::new(
                 domains
                     .map(|domain| (domain.domain.clone(), domain))
@@ -338,15 +497,14 @@ impl Building {
             }
             self.newest_metadata = Some(metadata.clone());
         }
-        if !commit.txns.is_empty() {
-            let txns = Arc::make_mut(&mut self.txns);
-            txns.extend(
-                commit
-                    .txns
-                    .iter()
-                    .map(|txn| (txn.app_id.clone(), txn.clone())),
+        let says = commit.table_id();
+        if says.zip(self.id()).is_some_and(|(says, id)| says != id) {
+            let message = "a commit was written for another table: two tables were mixed";
+            return Err(
+                Error::corrupt(Code::CorruptCommit, message).with("version", commit.version)
             );
         }
+        self.txns.extend(&commit.txns);
         for domain in &commit.domains {
             let domains = Arc::make_mut(&mut self.domains);
             if domain.removed {
@@ -396,6 +554,6 @@ impl Building {
 struct Built {
     protocol: Arc<Protocol>,
     metadata: Arc<TableMetadata>,
-    txns: Arc<BTreeMap<String, Txn>>,
+    txns: Txns,
     domains: Arc<BTreeMap<String, DomainMetadata>>,
 }

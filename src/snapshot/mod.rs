@@ -8,6 +8,7 @@ mod files;
 mod history;
 mod load;
 mod time;
+mod txns;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,13 +19,16 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::log::checkpoint::CheckpointReader;
 use crate::log::commit::Commit;
+use crate::log::segment::CheckpointFiles;
 use crate::protocol::Version;
 use crate::protocol::action::{DomainMetadata, Metadata, Protocol, Txn};
 use crate::protocol::property::TableProperties;
 use crate::protocol::schema::Schema;
+use crate::snapshot::txns::Txns;
 use crate::storage::Storage;
 
 pub use crate::snapshot::files::Sums;
+pub(crate) use crate::snapshot::files::add_bytes;
 pub use crate::snapshot::history::HistoryEntry;
 pub use crate::snapshot::time::{AfterLast, At};
 
@@ -53,10 +57,12 @@ struct Inner {
     tail: Vec<Arc<Commit>>,
     protocol: Arc<Protocol>,
     metadata: Arc<TableMetadata>,
-    txns: Arc<BTreeMap<String, Txn>>,
+    txns: Txns,
     domains: Arc<BTreeMap<String, DomainMetadata>>,
-    /// When the log was last listed: what lies before may have been cleaned up since.
-    listed: Moment,
+    /// When this version was last seen in the log: it may have been cleaned up since.
+    seen: Moment,
+    /// The newest version that was seen in the log.
+    latest_seen: Version,
 }
 
 /// A moment by both clocks: one stops while the machine sleeps, the other jumps.
@@ -86,9 +92,8 @@ impl Moment {
 /// The checkpoint a snapshot starts from.
 #[derive(Clone)]
 struct Anchor {
-    version: Version,
+    files: CheckpointFiles,
     reader: CheckpointReader,
-    bytes: u64,
 }
 
 /// `metaData` with what is derived from it, derived once.
@@ -100,6 +105,13 @@ struct TableMetadata {
 
 impl TableMetadata {
     fn new(action: Metadata) -> Result<Self> {
+        // Spec: [Format Specification](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#format-specification).
+        let provider = &action.format.provider;
+        if !provider.eq_ignore_ascii_case("parquet") {
+            let message =
+                "the files of the table are not Parquet: this build reads no other format";
+            return Err(Error::unsupported(message).with("format", provider));
+        }
         let schema = Arc::new(Schema::from_json(&action.schema_string)?);
         for column in &action.partition_columns {
             if schema.field(column).is_none() {
@@ -157,7 +169,7 @@ impl Snapshot {
 
     /// The last transaction of every application, by its id.
     pub fn txns(&self) -> &BTreeMap<String, Txn> {
-        &self.0.txns
+        self.0.txns.all()
     }
 
     /// The domains in force, by name.
@@ -190,7 +202,14 @@ impl Snapshot {
 
     /// The version of the checkpoint that this snapshot starts from.
     pub(crate) fn checkpoint_version(&self) -> Option<Version> {
-        self.0.anchor.as_ref().map(|anchor| anchor.version)
+        self.0.anchor.as_ref().map(|anchor| anchor.files.version)
+    }
+
+    /// When the checkpoint was written that this snapshot starts from, by the clock of the store, if that is known.
+    pub(crate) fn checkpoint_millis(&self) -> Option<i64> {
+        let objects = self.0.anchor.as_ref()?.files.objects.iter();
+        let times = objects.map(|object| object.modified_millis);
+        times.max().filter(|time| *time != 0)
     }
 
     /// How many commits, and how many bytes of them, a reader replays on top of the checkpoint.
@@ -201,7 +220,7 @@ impl Snapshot {
 
     /// The size of the checkpoint that this snapshot starts from.
     pub(crate) fn checkpoint_bytes(&self) -> Option<u64> {
-        self.0.anchor.as_ref().map(|anchor| anchor.bytes)
+        self.0.anchor.as_ref().map(|anchor| anchor.files.bytes())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::log::times::{self, Moment};
 use crate::log::{commit, segment};
 use crate::protocol::Version;
+use crate::protocol::feature::TableFeature;
 use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 
@@ -68,7 +69,12 @@ impl Snapshot {
 
     /// The newest version up to this one whose commit is not later than `millis`.
     pub(crate) async fn version_at(&self, millis: i64, after_last: AfterLast) -> Result<Version> {
-        let times = self.file_times().await?;
+        let mut times = self.file_times().await?;
+        let is_bare = times.is_empty();
+        if is_bare {
+            // Its commit is gone, its checkpoint is there.
+            times.push((self.version(), self.timestamp_millis().await?));
+        }
         let asked = |what: &str| {
             Error::not_found(
                 Code::VersionNotFound,
@@ -84,13 +90,15 @@ impl Snapshot {
             .with("latest", self.version())
         };
         let newest = match times.last() {
-            Some((version, time)) if !self.has_in_commit_timestamp(*version) => *time,
-            _ => self.in_commit_timestamp().await?,
+            Some((version, time)) if is_bare || !self.has_in_commit_timestamp(*version) => *time,
+            _ => self.timestamp_millis().await?,
         };
         if newest < millis && after_last == AfterLast::Refuse {
             return Err(asked("after the last commit"));
         }
-        let split = times.partition_point(|(version, _)| !self.has_in_commit_timestamp(*version));
+        let by_file =
+            |(version, _): &(Version, i64)| is_bare || !self.has_in_commit_timestamp(*version);
+        let split = times.partition_point(by_file);
         let (by_file, by_commit) = times.split_at_checked(split).unwrap_or((&times, &[]));
         let found = match times::moment(by_file, millis) {
             Moment::Before => None,
@@ -134,15 +142,17 @@ impl Snapshot {
         ))
     }
 
+    /// Whether commits say their own times: the property counts only where the protocol lists the feature.
+    pub(crate) fn has_in_commit_timestamps(&self) -> bool {
+        self.properties().enable_in_commit_timestamps
+            && self.protocol().supports(&TableFeature::InCommitTimestamp)
+    }
+
     /// Whether the commit of `version` says its own time. Without an enablement version all of them do.
     pub(crate) fn has_in_commit_timestamp(&self, version: Version) -> bool {
-        let properties = self.properties();
-        properties.enable_in_commit_timestamps
-            && properties
-                .in_commit_timestamp_enablement_version
-                .and_then(|from| Version::try_from(from).ok())
-                .unwrap_or(0)
-                <= version
+        let enabled_at = self.properties().in_commit_timestamp_enablement_version;
+        let enabled_at = enabled_at.and_then(|from| Version::try_from(from).ok());
+        self.has_in_commit_timestamps() && enabled_at.unwrap_or(0) <= version
     }
 
     async fn in_commit_timestamp_of(&self, version: Version) -> Result<i64> {
@@ -156,31 +166,28 @@ impl Snapshot {
     }
 
     /// When this version was committed, in milliseconds since the epoch: its in-commit timestamp where those are
-    /// enabled, else the file time of its commit.
+    /// enabled, else the file time of its commit, later than that of every version before it. Where the commit file was
+    /// cleaned up, the time of the checkpoint in its place.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](crate::error::ErrorKind::NotFound) if the commit file is gone, though the version can be read from its
-    /// checkpoint.
+    /// [`Storage`](crate::error::ErrorKind::Storage) if the store fails; [`NotFound`](crate::error::ErrorKind::NotFound) if
+    /// commit file and checkpoint are both gone.
     pub async fn timestamp_millis(&self) -> Result<i64> {
-        if self.properties().enable_in_commit_timestamps {
-            return self.in_commit_timestamp().await;
+        if self.has_in_commit_timestamp(self.version()) {
+            if let Some(commit) = self.last_commit() {
+                return commit.in_commit_timestamp();
+            }
+            if let Some(commit) = commit::read(self.storage(), self.version()).await? {
+                return commit.in_commit_timestamp();
+            }
+        } else if let Some((_, time)) = self.file_times().await?.last() {
+            return Ok(*time);
         }
-        let key = crate::log::path::commit_key(self.version());
-        let info = self.storage().head(&key).await?;
-        info.map(|info| info.modified_millis).ok_or_else(|| {
-            Error::not_found(
-                Code::VersionNotFound,
-                "the commit file of this version is gone",
-            )
-            .with("version", self.version())
+        let time = segment::checkpoint_time(self.storage(), self.version()).await?;
+        time.ok_or_else(|| {
+            let message = "the files of the log that made this version are gone";
+            Error::not_found(Code::VersionNotFound, message).with("version", self.version())
         })
-    }
-
-    pub(crate) async fn in_commit_timestamp(&self) -> Result<i64> {
-        match self.last_commit() {
-            Some(commit) => commit.in_commit_timestamp(),
-            None => self.in_commit_timestamp_of(self.version()).await,
-        }
     }
 }

@@ -10,11 +10,12 @@ use crate::data::reader::deleted_rows;
 use crate::data::vectors::write_vectors;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::log::commit::{self, Commit};
-use crate::log::path::commit_key;
+use crate::log::commit::{self, Commit, TABLE_ID};
 use crate::log::times;
 use crate::protocol::Version;
 use crate::protocol::action::{Action, Add, DeletionVectorDescriptor};
+use crate::protocol::feature::TableFeature;
+use crate::protocol::property::TableProperties;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
 use crate::transaction::conflict::{self, Found, Verdict};
@@ -33,9 +34,10 @@ pub(crate) async fn wait_to_plan_again(environment: &Environment, plans: u32) {
 const SLOTS_MAX: usize = 10_000;
 /// From how many lost slots on a writer waits before it tries again, so that others get through.
 const LOST_BEFORE_WAITING: usize = 3;
-/// From what age of its listing on a writer asks whether log cleanup has passed it: cleanup leaves alone what is younger
-/// than an hour.
-const HELD_UP: Duration = Duration::from_secs(10 * 60);
+
+/// The properties that say since when commits say their own times.
+const ENABLED_FROM: &str = "delta.inCommitTimestampEnablementVersion";
+const ENABLED_AT: &str = "delta.inCommitTimestampEnablementTimestamp";
 
 impl Draft {
     /// Lands the draft, exactly once, on top of whatever does not contradict it.
@@ -53,6 +55,7 @@ impl Draft {
             vectors_stored: 0,
             environment,
             slots: Vec::new(),
+            put_at: 0,
         };
         let outcome = landing.run().await;
         if let Outcome::Committed(snapshot) | Outcome::AlreadyApplied(snapshot) = &outcome {
@@ -60,6 +63,14 @@ impl Draft {
         }
         outcome
     }
+}
+
+/// What a commit says of its own time.
+#[derive(Default)]
+struct Times {
+    own: Option<i64>,
+    /// Properties of the table, for its metadata.
+    enablement: BTreeMap<String, String>,
 }
 
 struct Landing {
@@ -75,16 +86,22 @@ struct Landing {
     environment: Environment,
     /// Slots for which a PUT was issued.
     slots: Vec<Version>,
+    /// When the last of them was first tried.
+    put_at: i64,
 }
 
 impl Landing {
     async fn run(&mut self) -> Outcome {
         while self.slots.len() < SLOTS_MAX {
+            if let Err(outcome) = self.see_tip().await {
+                return outcome;
+            }
             let (version, bytes) = match self.next_attempt().await {
                 Ok(attempt) => attempt,
                 Err(error) => return Outcome::Rejected(error),
             };
             self.slots.push(version);
+            self.put_at = self.environment.now_millis();
             let storage = self.tip.storage();
             let filled = slot::fill(storage, &self.environment, version, &bytes, &self.txn_id);
             match filled.await {
@@ -104,47 +121,115 @@ impl Landing {
         Outcome::Conflict(Error::conflict(Code::CommitConflict, message))
     }
 
-    /// Whether the slot that was filled is the end of the log. A writer that was held up for long may have filled one
-    /// that log cleanup had emptied: cleanup removes a prefix of the log, so then the commit before it is gone.
+    /// Makes sure that the tip is in the log, so that the slot after it is the end of it. A writer that was held up may
+    /// be about to fill a slot that log cleanup has emptied, or one of another table. Nothing of this transaction can be
+    /// in the log yet: every slot it tried is held by another commit.
+    async fn see_tip(&mut self) -> Result<(), Outcome> {
+        match self.tip.seen_again().await {
+            Ok(Some(tip)) if tip.is_latest_seen() => self.tip = tip,
+            Ok(_) => self.look_for_tip().await?,
+            Err(error) => return Err(Outcome::Rejected(error)),
+        }
+        Ok(())
+    }
+
+    async fn look_for_tip(&mut self) -> Result<(), Outcome> {
+        let rejected = |error| Outcome::Rejected(error);
+        let newest = Snapshot::latest(self.tip.storage(), &self.environment).await;
+        let newest = newest.map_err(rejected)?;
+        let same = newest.check_same_table(&self.tip.metadata().id);
+        same.map_err(Outcome::Conflict)?;
+        if newest.version() == self.tip.version() {
+            self.tip = newest;
+            return Ok(());
+        }
+        let after = self.tip.next_version().map_err(rejected)?;
+        // What has won the slot is met there.
+        let taken = commit::read(self.tip.storage(), after).await;
+        let is_taken = taken.map_err(rejected)?.is_some();
+        if is_taken && self.tip.version() < newest.version() {
+            return Ok(());
+        }
+        Err(Outcome::Conflict(passed_by_cleanup(newest.version())))
+    }
+
+    /// Whether the slot that was filled is the end of the log: a request may be held up as long as a writer.
     async fn settled(&self, version: Version, bytes: &Bytes) -> Outcome {
-        let before = version.checked_sub(1).map(commit_key);
-        let (Some(before), true) = (before, HELD_UP < self.tip.listed_for()) else {
-            return self.committed(version, bytes);
-        };
-        match self.tip.storage().head(&before).await {
+        match self.tip.seen_again().await {
             Ok(Some(_)) => self.committed(version, bytes),
             Ok(None) => self.in_newest(version).await,
             Err(error) => Outcome::Unknown(self.unknown(version, Some(error))),
         }
     }
 
-    /// Whether what was committed is in the newest version, although the log before it is gone.
+    /// Whether what was put into a slot is in the newest version, although the log before it is gone. Cleanup may have
+    /// come after the commit, or the slot was empty because cleanup had come before it: what cannot be told apart stays
+    /// open, for to do it again could double rows.
     async fn in_newest(&self, version: Version) -> Outcome {
+        let open = |cause| Outcome::Unknown(self.unknown(version, cause));
         let newest = match Snapshot::latest(self.tip.storage(), &self.environment).await {
             Ok(newest) => newest,
-            Err(error) => return Outcome::Unknown(self.unknown(version, Some(error))),
-        };
-        let landed = match self.draft.first_add() {
-            Some(add) => {
-                newest
-                    .has_file(&add.path, add.deletion_vector.as_ref())
-                    .await
+            Err(error) => {
+                return match self.other_table(version).await {
+                    Some(replaced) => Outcome::Conflict(replaced.because(error)),
+                    None => open(Some(error)),
+                };
             }
+        };
+        if let Err(replaced) = newest.check_same_table(&self.tip.metadata().id) {
+            return Outcome::Conflict(replaced.with("with_version", version));
+        }
+        // One of the commits that the newest version is made of: nothing of the log is between them.
+        let landed = newest.commit(version);
+        if landed.is_some_and(|commit| self.is_ours(&commit)) {
+            return self.committed_at(version, newest).await;
+        }
+        let mut txns = self.draft.txns.iter();
+        if txns.any(|(app_id, number)| newest.app_version(app_id) >= Some(*number)) {
+            return Outcome::AlreadyApplied(newest);
+        }
+        let landed = match self.draft.first_add() {
+            Some(add) => newest.has_had_file(&add.path).await,
             None => Ok(false),
         };
         match landed {
-            Ok(true) => Outcome::Committed(newest),
-            Ok(false) => {
-                let message = "this writer was held up until log cleanup had passed its version: nothing was committed; \
-                               refresh the table and do it again";
-                Outcome::Conflict(
-                    Error::conflict(Code::CommitConflict, message)
-                        .with("conflict", "LogCleanedUp")
-                        .with("with_version", version),
-                )
+            Ok(true) => self.committed_at(version, newest).await,
+            Ok(false) if self.would_be_known(&newest) => {
+                Outcome::Conflict(passed_by_cleanup(newest.version()))
             }
-            Err(error) => Outcome::Unknown(self.unknown(version, Some(error))),
+            Ok(false) => open(None),
+            Err(error) => open(Some(error)),
         }
+    }
+
+    /// Whether a file that this transaction added would be live in this version or have a tombstone: its checkpoint was
+    /// written before tombstones from then on could expire. Half of their time is for clocks that differ.
+    fn would_be_known(&self, newest: &Snapshot) -> bool {
+        let written = newest.checkpoint_millis();
+        let age = written.map(|written| written.saturating_sub(self.put_at));
+        self.draft.first_add().is_some()
+            && age.is_some_and(|age| age < vacuum::grace_millis(newest))
+    }
+
+    /// The error that says so, if commits before `version` are of another table: what was put into its log may have
+    /// broken it.
+    async fn other_table(&self, version: Version) -> Option<Error> {
+        for before in [version.checked_sub(1)?, 0] {
+            let Ok(Some(commit)) = commit::read(self.tip.storage(), before).await else {
+                continue;
+            };
+            if let Err(replaced) = self.tip.check_same_log(&commit) {
+                return Some(replaced.with("with_version", version));
+            }
+        }
+        None
+    }
+
+    /// The version as it was committed; where that cannot be read any more, the newest one.
+    async fn committed_at(&self, version: Version, newest: Snapshot) -> Outcome {
+        let storage = self.tip.storage();
+        let committed = Snapshot::at_version(storage, &self.environment, version).await;
+        Outcome::Committed(committed.unwrap_or(newest))
     }
 
     /// The next slot and the bytes for it, frozen from here on.
@@ -152,10 +237,10 @@ impl Landing {
         let version = self.tip.next_version()?;
         let now = self.environment.now_millis();
         let mut info = self.draft.commit_info(&self.txn_id, now);
-        if self.tip.properties().enable_in_commit_timestamps {
-            let previous = self.tip.in_commit_timestamp().await?;
-            info.in_commit_timestamp = Some(times::in_commit_timestamp(now, previous));
-        }
+        let table_id = self.tip.metadata().id.clone();
+        info.unknown.insert(TABLE_ID.to_owned(), table_id.into());
+        let times = self.times(version, now).await?;
+        info.in_commit_timestamp = times.own;
         vacuum::check_files(&self.draft, &self.tip).await?;
         let is_late = vacuum::grace_millis(&self.tip) < now.saturating_sub(self.vectors_stored);
         if self.vectors.is_none() || is_late {
@@ -168,7 +253,46 @@ impl Landing {
         }
         let vectors = self.vectors.as_ref();
         actions.extend(self.draft.actions(now, vectors.unwrap_or(&BTreeMap::new())));
+        for action in &mut actions {
+            if let Action::Metadata(metadata) = action {
+                metadata.configuration.extend(times.enablement.clone());
+            }
+        }
         Ok((version, commit::encode(version, &actions)?))
+    }
+
+    /// Whether the commit of `version` says its own time, by the state that it leads to, and what its metadata then says
+    /// of it.
+    ///
+    /// Spec: [Writer Requirements for In-Commit Timestamps](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#writer-requirements-for-in-commit-timestamps).
+    async fn times(&self, version: Version, now: i64) -> Result<Times> {
+        let tip = &self.tip;
+        let protocol = self.draft.protocol.as_ref().unwrap_or(tip.protocol());
+        let staged = self.draft.metadata.as_ref();
+        let enabled = match staged {
+            Some(staged) => {
+                TableProperties::parse_leniently(&staged.configuration)?.enable_in_commit_timestamps
+            }
+            None => tip.properties().enable_in_commit_timestamps,
+        };
+        if !enabled || !protocol.supports(&TableFeature::InCommitTimestamp) {
+            return Ok(Times::default());
+        }
+        let own = times::in_commit_timestamp(now, tip.timestamp_millis().await?);
+        let mut enablement = BTreeMap::new();
+        if tip.has_in_commit_timestamps() {
+            // Metadata of an older version may know nothing of it.
+            let known = tip.metadata().configuration.iter();
+            let known = known.filter(|(key, _)| [ENABLED_FROM, ENABLED_AT].contains(&key.as_str()));
+            enablement.extend(known.map(|(key, value)| (key.clone(), value.clone())));
+        } else {
+            enablement.insert(ENABLED_FROM.to_owned(), version.to_string());
+            enablement.insert(ENABLED_AT.to_owned(), own.to_string());
+        }
+        Ok(Times {
+            own: Some(own),
+            enablement,
+        })
     }
 
     /// Deletion vectors are objects of their own: they are there before the commit that names them.
@@ -185,9 +309,9 @@ impl Landing {
 
     /// Goes on top of the winner and of everything after it, unless one of them contradicts this transaction.
     async fn catch_up(&mut self, winner: Box<Commit>) -> Option<Outcome> {
-        let mut winner = Arc::new(*winner);
+        let (mut winner, mut is_seen) = (Arc::new(*winner), true);
         loop {
-            match self.step_over(winner).await {
+            match self.step_over(winner, is_seen).await {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Some(outcome),
                 Err(error) => return Some(Outcome::Rejected(error)),
@@ -197,32 +321,36 @@ impl Landing {
                 Err(error) => return Some(Outcome::Rejected(error)),
             };
             match self.commit_of(after).await {
-                Ok(Some(next_winner)) if self.is_ours(&next_winner) => {
+                Ok(Some((next_winner, _))) if self.is_ours(&next_winner) => {
                     // Cannot be: this slot was never tried. Refuse to guess.
                     let message = "a slot that was never tried holds this transaction";
                     let error = Error::corrupt(Code::CorruptCommit, message).with("version", after);
                     return Some(Outcome::Rejected(error));
                 }
-                Ok(Some(next_winner)) => winner = next_winner,
+                Ok(Some(next_winner)) => (winner, is_seen) = next_winner,
                 Ok(None) => return None,
                 Err(error) => return Some(Outcome::Rejected(error)),
             }
         }
     }
 
-    /// The commit that made `version`: one that another writer of this handle has read is not read again.
-    async fn commit_of(&self, version: Version) -> Result<Option<Arc<Commit>>> {
+    /// The commit that made `version`, and whether it was read just now: one that another writer of this handle has read
+    /// is not read again.
+    async fn commit_of(&self, version: Version) -> Result<Option<(Arc<Commit>, bool)>> {
         if let Some(known) = self.table.snapshot().commit(version) {
-            return Ok(Some(known));
+            return Ok(Some((known, false)));
         }
         let read = commit::read(self.tip.storage(), version).await?;
-        Ok(read.map(Arc::new))
+        Ok(read.map(|read| (Arc::new(read), true)))
     }
 
     /// Goes on top of one winner, or says how the transaction ends.
-    async fn step_over(&mut self, winner: Arc<Commit>) -> Result<Option<Outcome>> {
+    async fn step_over(&mut self, winner: Arc<Commit>, is_seen: bool) -> Result<Option<Outcome>> {
         let verdict = conflict::check(&self.draft, &self.tip, &winner)?;
-        let next = self.tip.followed_by(&winner)?;
+        let next = match is_seen {
+            true => self.tip.followed_by_seen(&winner)?,
+            false => self.tip.followed_by(&winner)?,
+        };
         match verdict {
             Verdict::Rebase => {}
             Verdict::RebaseMarks(moves) => {
@@ -258,7 +386,7 @@ impl Landing {
 
     fn committed(&self, version: Version, bytes: &Bytes) -> Outcome {
         let landed = commit::decode(version, bytes);
-        match landed.and_then(|commit| self.tip.followed_by(&Arc::new(commit))) {
+        match landed.and_then(|commit| self.tip.followed_by_seen(&Arc::new(commit))) {
             Ok(snapshot) => Outcome::Committed(snapshot),
             // The commit is durable, so this must not end as a failure to commit.
             Err(error) => {
@@ -306,3 +434,15 @@ impl Landing {
         }
     }
 }
+
+/// The commits that this one was to follow are gone, and it is not among those that are left.
+fn passed_by_cleanup(newest: Version) -> Error {
+    let message = "this writer was held up until log cleanup had passed its version: nothing was committed; \
+                   refresh the table and do it again";
+    Error::conflict(Code::CommitConflict, message)
+        .with("conflict", "LogCleanedUp")
+        .with("with_version", newest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 
 use crate::error::Result;
 use crate::log::commit;
+use crate::log::path::commit_key;
 use crate::protocol::Version;
+use crate::snapshot::Snapshot;
 use crate::table::Table;
 
 /// What became of a commit whose outcome was unknown.
@@ -12,7 +14,8 @@ pub enum Resolution {
     Committed(Version),
     /// Every slot it tried is held by another commit: it will never be there.
     NotCommitted,
-    /// A slot that it tried is still empty: a late answer of the store may yet fill it.
+    /// A slot that it tried is still empty, and a late answer of the store may yet fill it; or the slot holds it, but
+    /// log cleanup had passed that slot, or its name may not be on the disk.
     StillUnknown,
 }
 
@@ -33,12 +36,40 @@ impl Table {
         for version in first_version..=last_version {
             match commit::read(self.storage(), version).await? {
                 Some(found) if found.info.as_ref().is_some_and(|info| info.is_of(txn_id)) => {
-                    return Ok(Resolution::Committed(version));
+                    return self.landed(version, txn_id).await;
                 }
                 Some(_) => {}
                 None => resolution = Resolution::StillUnknown,
             }
         }
         Ok(resolution)
+    }
+    /// What it means that the slot of `version` holds the transaction: that it is committed, unless the slot lies before
+    /// everything that a reader reads, or its name may not be on the disk.
+    async fn landed(&self, version: Version, txn_id: &str) -> Result<Resolution> {
+        if self
+            .storage()
+            .sync_name(&commit_key(version))
+            .await
+            .is_err()
+        {
+            return Ok(Resolution::StillUnknown);
+        }
+        let before = version.checked_sub(1).map(commit_key);
+        let is_in_line = match before {
+            Some(before) => self.storage().head(&before).await?.is_some(),
+            None => true,
+        };
+        if is_in_line {
+            return Ok(Resolution::Committed(version));
+        }
+        let newest = Snapshot::latest(self.storage(), self.environment()).await?;
+        let info = newest
+            .commit(version)
+            .and_then(|commit| commit.info.clone());
+        Ok(match info.is_some_and(|info| info.is_of(txn_id)) {
+            true => Resolution::Committed(version),
+            false => Resolution::StillUnknown,
+        })
     }
 }

@@ -81,7 +81,7 @@ fn version_in(info: &CommitInfo, parameter: &str) -> Option<Version> {
 /// that no commit named may have lost some to vacuum, or be about to.
 pub(crate) async fn check_files(draft: &Draft, tip: &Snapshot) -> Result<()> {
     let now = tip.environment().now_millis();
-    let planned = i64::try_from(draft.base.listed_for().as_millis()).unwrap_or(i64::MAX);
+    let planned = i64::try_from(draft.base.seen_for().as_millis()).unwrap_or(i64::MAX);
     let adds = draft.adds();
     let adds = adds.map(|add| (&add.path, now.saturating_sub(add.modification_time)));
     let cdcs = draft.cdcs().map(|cdc| (&cdc.path, planned));

@@ -11,11 +11,13 @@ use headwater::arrow_array::{
 use headwater::arrow_schema::Field as ArrowField;
 use headwater::predicate::col;
 use headwater::protocol::action::Metadata;
+use headwater::{Code, ErrorKind, Table};
 use object_store::path::Path;
 use parquet::arrow::ArrowWriter;
 
-use crate::support::store::Faulty;
-use crate::support::{commit_key, create, ids, open};
+use crate::support::hasty::Ahead;
+use crate::support::store::{Faulty, Request};
+use crate::support::{commit_key, create, ids, ids_of, open, storage_in};
 
 /// More rows than one batch of a reader holds.
 const MANY: usize = 20_000;
@@ -134,9 +136,13 @@ fn spark_like(metadata: &Metadata, blocks: &[Block], real: &(String, i64)) -> Ve
         Block::Tombstones(count) => ("remove", removes(count)),
     }));
     let columns = ["txn", "add", "remove", "metaData", "protocol"].map(|name| {
-        let txn = fields(vec![("appId", texts([])), ("version", longs([]))]);
+        let none = match name {
+            "remove" => removes(0),
+            "add" => adds(0, real),
+            _ => fields(vec![("appId", texts([])), ("version", longs([]))]),
+        };
         let of_kind = actions.iter().find(|(kind, _)| *kind == name);
-        let data_type = of_kind.map_or(txn.data_type(), |(_, array)| array.data_type());
+        let data_type = of_kind.map_or(none.data_type(), |(_, array)| array.data_type());
         let parts: Vec<ArrayRef> = actions
             .iter()
             .map(|(kind, array)| match *kind == name {
@@ -213,5 +219,114 @@ async fn b_14_a_foreign_checkpoint_with_kinds_of_actions_mixed_in_one_row_group_
 
         let kept = reader.vacuum().grace(Duration::from_secs(200 * 3600));
         assert_eq!(kept.dry_run().await.unwrap().files, 0);
+    }
+}
+
+#[tokio::test]
+async fn b_13_a_checkpoint_that_is_there_is_not_written_again() {
+    let store = Faulty::default();
+    let one = create(&store).await;
+    one.append(ids([1])).await.unwrap();
+    let other = open(&store).await.unwrap();
+    assert_eq!(one.checkpoint().await.unwrap(), 1);
+    let reader = open(&store).await.unwrap();
+    assert_eq!(other.checkpoint().await.unwrap(), 1);
+    let written = |store: &Faulty| {
+        let puts = store.puts();
+        let checkpoints = puts
+            .iter()
+            .filter(|(path, _)| path.ends_with(".checkpoint.parquet"));
+        checkpoints.count()
+    };
+    assert_eq!(written(&store), 1);
+    assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), [1]);
+
+    // One that is torn is no checkpoint, and is replaced.
+    let bytes = store.bytes(&checkpoint_path(1)).await;
+    store
+        .place(&checkpoint_path(1), bytes.slice(..bytes.len() - 9))
+        .await;
+    assert_eq!(open(&store).await.unwrap().checkpoint().await.unwrap(), 1);
+    assert_eq!(written(&store), 2);
+    store.remove(&commit_key(0)).await;
+    let reader = open(&store).await.unwrap();
+    assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), [1]);
+}
+
+#[tokio::test]
+async fn b_13_a_checkpoint_that_another_engine_replaces_is_opened_again() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    table.append(ids([7])).await.unwrap();
+    let real = added(&store, 1).await;
+    let metadata = table.snapshot().metadata().clone();
+    // So large that not all of it is read to open it.
+    let first = spark_like(&metadata, &[Block::Adds(MANY)], &real);
+    let tombstones = [Block::Tombstones(5_000), Block::Adds(MANY)];
+    let second = spark_like(&metadata, &tombstones, &real);
+    store.place(&checkpoint_path(1), first).await;
+    // Nothing older can take its place.
+    store.remove(&commit_key(0)).await;
+    let reader = open(&store).await.unwrap();
+    store.place(&checkpoint_path(1), second).await;
+    let sums = reader.snapshot().sums().await.unwrap();
+    assert_eq!(sums.files, MANY as u64);
+    let scan = reader.snapshot().scan().filter(col("id").lt(1000));
+    assert_eq!(scan.collect().await.unwrap().len(), 1);
+
+    // One that is really damaged is not opened for ever.
+    let reader = open(&store).await.unwrap();
+    let bytes = store.bytes(&checkpoint_path(1)).await;
+    let mut damaged = vec![0; bytes.len() / 2];
+    damaged.extend_from_slice(&bytes[bytes.len() / 2..]);
+    store.place(&checkpoint_path(1), damaged).await;
+    let error = reader.snapshot().sums().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_quiet_table_whose_log_was_cleaned_up_is_looked_at_by_listing_only() {
+    let store = Faulty::default();
+    let (environment, clock) = Ahead::environment();
+    let table = create(&store).await;
+    table.append(ids([1])).await.unwrap();
+    table.checkpoint().await.unwrap();
+    for version in 0..=1 {
+        store.remove(&commit_key(version)).await;
+    }
+    let storage = storage_in(&store, &environment);
+    let quiet = Table::open_in(storage, environment).await.unwrap();
+    for _ in 0..3 {
+        clock.forward(Duration::from_secs(3_600));
+        let (gets, lists) = (store.count(Request::Get), store.count(Request::List));
+        assert_eq!(quiet.refresh().await.unwrap().version(), 1);
+        // Its commit, the hint, and the look for the next commit.
+        assert_eq!(store.count(Request::Get) - gets, 3);
+        assert_eq!(store.count(Request::List) - lists, 1);
+    }
+    assert_eq!(quiet.append(ids([2])).await.unwrap().version, 2);
+}
+
+#[tokio::test]
+async fn h_6_sizes_that_add_up_to_more_than_can_be_are_an_error() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    let add = |path: &str| {
+        serde_json::json!({"add": {
+            "path": path, "partitionValues": {}, "size": i64::MAX, "modificationTime": 1, "dataChange": true,
+        }})
+    };
+    let lines: String = ["a", "b", "c"]
+        .map(|path| format!("{}\n", add(path)))
+        .concat();
+    store.place(&commit_key(1), lines).await;
+    let snapshot = table.refresh().await.unwrap();
+    let sums = snapshot.sums().await.unwrap_err();
+    let plan = snapshot.scan().plan().await.unwrap_err();
+    for error in [sums, plan] {
+        assert_eq!(
+            (error.kind(), error.code()),
+            (ErrorKind::Corrupt, Code::LimitExceeded)
+        );
     }
 }

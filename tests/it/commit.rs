@@ -1,8 +1,13 @@
 //! Around the commit point: crashes, lost answers, refusals (faults A-1 to A-17).
 
+use std::time::Duration;
+
 use headwater::arrow_array::RecordBatch;
+use headwater::predicate::col;
+use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, CommitStatus, ErrorKind, Resolution, Table};
 
+use crate::support::hasty::{Ahead, Clock};
 use crate::support::store::{Answer, Faulty, Request, When};
 use crate::support::{commit_key, create, create_hasty, id_schema, ids, ids_of, open, storage_in};
 
@@ -521,6 +526,272 @@ async fn a_14_a_rebase_has_new_bytes_and_the_same_transaction() {
     let id = |info: &serde_json::Value| info["commitInfo"]["txnId"].as_str().unwrap().to_owned();
     assert_eq!(id(first), id(second));
     assert_ne!(id(first), id(winner));
+}
+
+/// A table of the ids 1 to 5 in versions 1 to 5, in a world whose clock can be set.
+async fn held_up(store: &Faulty) -> (Table, Clock) {
+    let (environment, clock) = Ahead::environment();
+    let storage = storage_in(store, &environment);
+    let table = Table::create_in(storage, environment, id_schema())
+        .await
+        .unwrap();
+    for id in 1..=5 {
+        table.append(ids([id])).await.unwrap();
+    }
+    (table, clock)
+}
+
+/// Deletes the table, and creates another one in its place that has `versions` commits after its first.
+async fn replace(store: &Faulty, versions: i64) {
+    store.clear().await;
+    let other = create(store).await;
+    for id in 0..versions {
+        other.append(ids([100 + id])).await.unwrap();
+    }
+}
+
+async fn assert_untouched(store: &Faulty, versions: i64) {
+    let reader = open(store).await.unwrap();
+    assert_eq!(reader.snapshot().version(), versions as u64);
+    let expected: Vec<i64> = (100..100 + versions).collect();
+    assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), expected);
+}
+
+#[tokio::test]
+async fn h_15_a_writer_of_a_table_that_was_replaced_conflicts_and_leaves_the_other_one_alone() {
+    for versions in [2, 5, 6, 7] {
+        let store = Faulty::default();
+        let (table, clock) = held_up(&store).await;
+        let (replaced, later) = (store.clone(), clock.clone());
+        store.before_put(".parquet", async move {
+            replace(&replaced, versions).await;
+            later.forward(Duration::from_secs(60));
+        });
+        let refused = table.append(ids([6])).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.code()),
+            (ErrorKind::Conflict, Code::TableReplaced),
+            "{versions} versions: {refused}"
+        );
+        assert_untouched(&store, versions).await;
+        let reader = table.refresh().await.unwrap_err();
+        assert_eq!(reader.code(), Code::TableReplaced, "{versions} versions");
+    }
+}
+
+#[tokio::test]
+async fn h_15_a_commit_into_the_log_of_another_table_is_never_acknowledged() {
+    for versions in [2, 5, 6] {
+        let store = Faulty::default();
+        let (table, clock) = held_up(&store).await;
+        let (replaced, later) = (store.clone(), clock.clone());
+        // As late as can be: when the PUT is under way.
+        store.before_put("6.json", async move {
+            replace(&replaced, versions).await;
+            later.forward(Duration::from_secs(60));
+        });
+        let refused = table.append(ids([6])).await.unwrap_err();
+        assert_eq!(refused.code(), Code::TableReplaced, "{versions}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn h_15_a_log_that_mixes_two_tables_is_an_error() {
+    let store = Faulty::default();
+    let (table, _) = held_up(&store).await;
+    let elsewhere = Faulty::default();
+    held_up(&elsewhere).await.0.append(ids([60])).await.unwrap();
+    let theirs = elsewhere.bytes(&commit_key(6)).await;
+    store.place(&commit_key(6), theirs).await;
+    let refused = table.refresh().await.unwrap_err();
+    assert_eq!(refused.code(), Code::TableReplaced);
+    let mixed = open(&store).await.unwrap_err();
+    assert_eq!(
+        (mixed.kind(), mixed.code()),
+        (ErrorKind::Corrupt, Code::CorruptCommit)
+    );
+    assert_eq!(mixed.context_value("version"), Some("6"));
+}
+
+#[tokio::test]
+async fn h_15_the_commits_of_others_are_known_again_without_a_table_id() {
+    let foreign = |path: &str| {
+        let add = serde_json::json!({"add": {
+            "path": path, "partitionValues": {}, "size": 1, "modificationTime": 1, "dataChange": true,
+        }});
+        format!("{{\"commitInfo\":{{\"timestamp\":1}}}}\n{add}\n")
+    };
+    for path in ["a.parquet", "another.parquet"] {
+        let store = Faulty::default();
+        let (table, clock) = held_up(&store).await;
+        store.place(&commit_key(6), foreign("a.parquet")).await;
+        assert_eq!(table.refresh().await.unwrap().version(), 6);
+        store.place(&commit_key(6), foreign(path)).await;
+        clock.forward(Duration::from_secs(60));
+        assert_eq!(table.refresh().await.unwrap().version(), 6);
+        let files = table.snapshot().sums().await.unwrap().files;
+        assert_eq!(files, 6);
+        let paths = table.snapshot().scan().plan().await.unwrap();
+        let found = format!("{paths:?}").contains(path);
+        assert!(found, "what is in the log now counts: {path}");
+    }
+}
+
+/// Log cleanup: another writer appends, a checkpoint is written, and everything before it goes.
+async fn clean_up(store: Faulty, clock: Clock) {
+    let other = open(&store).await.unwrap();
+    for id in 50..53 {
+        other.append(ids([id])).await.unwrap();
+    }
+    let newest = other.checkpoint().await.unwrap();
+    for version in 0..newest {
+        store.remove(&commit_key(version)).await;
+    }
+    clock.forward(Duration::from_secs(2 * 3600));
+}
+
+#[tokio::test]
+async fn c_9_a_writer_that_log_cleanup_has_passed_does_it_again_on_top() {
+    let store = Faulty::default();
+    let (table, clock) = held_up(&store).await;
+    store.before_put(".parquet", clean_up(store.clone(), clock));
+    let commit = table.append(ids([6])).await.unwrap();
+    assert_eq!(commit.version, 9);
+    let reader = open(&store).await.unwrap();
+    assert_eq!(
+        ids_of(&reader.snapshot()).await.unwrap(),
+        [1, 2, 3, 4, 5, 6, 50, 51, 52]
+    );
+}
+
+#[tokio::test]
+async fn c_9_a_slot_that_log_cleanup_emptied_is_never_acknowledged() {
+    // Where tombstones are kept, a file that neither lives nor has one was never committed. Where they are not, it may
+    // have been: to do it again could double rows.
+    for (retention, provable) in [("interval 1 week", true), ("interval 0 days", false)] {
+        let store = Faulty::default();
+        let (environment, clock) = Ahead::environment();
+        let storage = storage_in(&store, &environment);
+        let table = Table::create_in(storage, environment, id_schema())
+            .property("delta.deletedFileRetentionDuration", retention)
+            .await
+            .unwrap();
+        store.before_put("1.json", clean_up(store.clone(), clock));
+        let landed = table.append(ids([6])).await;
+        let reader = open(&store).await.unwrap();
+        let found = ids_of(&reader.snapshot()).await.unwrap();
+        if provable {
+            assert_eq!(landed.unwrap().version, 4);
+            assert_eq!(found, [6, 50, 51, 52]);
+            continue;
+        }
+        let unknown = landed.unwrap_err();
+        assert_eq!(unknown.code(), Code::CommitUnknown);
+        let txn_id = unknown.context_value("txn_id").unwrap();
+        let resolution = table.resolve(txn_id, 1, 1).await.unwrap();
+        assert_eq!(resolution, Resolution::StillUnknown);
+        assert_eq!(found, [50, 51, 52]);
+    }
+}
+
+#[tokio::test]
+async fn c_9_a_commit_that_landed_before_log_cleanup_is_known_again_and_not_repeated() {
+    // What became of the file meanwhile: nothing, it was marked, or it was removed.
+    for removed in [None, Some(6), Some(7)] {
+        let store = Faulty::default();
+        let (environment, clock) = Ahead::environment();
+        let storage = storage_in(&store, &environment);
+        let table = Table::create_in(storage, environment, id_schema())
+            .property("delta.enableDeletionVectors", "true")
+            .await
+            .unwrap();
+        let meanwhile = (store.clone(), clock.clone());
+        store.after_put("1.json", async move {
+            let (store, clock) = meanwhile;
+            let other = open(&store).await.unwrap();
+            if let Some(below) = removed {
+                let delete = other.delete(col("id").lt(below)).await.unwrap();
+                assert_eq!(delete.version, 2);
+            }
+            clean_up(store, clock).await;
+        });
+        let commit = table.append(ids([5, 6])).await.unwrap();
+        assert_eq!(commit.status, CommitStatus::Committed);
+        let reader = open(&store).await.unwrap();
+        let kept = [5, 6, 50, 51, 52].into_iter();
+        let kept = kept.filter(|id| *id >= 50 || removed.is_none_or(|below| below <= *id));
+        assert_eq!(
+            ids_of(&reader.snapshot()).await.unwrap(),
+            kept.collect::<Vec<_>>(),
+            "{removed:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn after_a_pause_an_append_costs_one_more_look() {
+    let store = Faulty::default();
+    let (table, clock) = held_up(&store).await;
+    for (pause, looks) in [(0, 1), (3_600, 2), (0, 1)] {
+        clock.forward(Duration::from_secs(pause));
+        let (gets, lists) = (store.count(Request::Get), store.count(Request::List));
+        table.append(ids([6])).await.unwrap();
+        assert_eq!(store.count(Request::Get) - gets, looks);
+        assert_eq!(store.count(Request::List) - lists, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_5_a_created_table_is_known_from_what_was_written() {
+    let store = Faulty::default();
+    store.fail(Request::Get, "0.json", 1_000, When::Before, Answer::Reset);
+    let table = create(&store).await;
+    assert_eq!(table.snapshot().version(), 0);
+    assert_eq!(*table.snapshot().schema().as_ref(), id_schema());
+    let gets = store.count(Request::Get);
+    assert_eq!(
+        (gets, store.count(Request::List)),
+        (1, 1),
+        "hint and listing"
+    );
+    store.heal();
+    let reader = open(&store).await.unwrap();
+    assert_eq!(reader.snapshot().metadata(), table.snapshot().metadata());
+}
+
+#[tokio::test]
+async fn a_table_of_another_file_format_is_refused_by_name() {
+    let store = Faulty::default();
+    create(&store).await;
+    let commit = store.bytes(&commit_key(0)).await;
+    let text = String::from_utf8(commit.to_vec()).unwrap();
+    let other = text.replace(r#""provider":"parquet""#, r#""provider":"orc""#);
+    assert_ne!(text, other);
+    store.place(&commit_key(0), other).await;
+    let refused = open(&store).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert_eq!(refused.context_value("format"), Some("orc"));
+}
+
+#[tokio::test]
+async fn a_missing_file_that_the_newest_version_needs_is_damage_in_older_ones_too() {
+    let store = Faulty::default();
+    let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
+    let environment = headwater::environment::Environment::system();
+    let table = Table::create_in(crate::support::storage(&store), environment, schema)
+        .property("delta.enableDeletionVectors", "true")
+        .await
+        .unwrap();
+    table.append(ids([1, 2, 3])).await.unwrap();
+    table.delete(col("id").eq(2)).await.unwrap();
+    for path in store.paths().await {
+        if path.ends_with(".parquet") {
+            store.remove(&path.into()).await;
+        }
+    }
+    let then = table.snapshot_at(1).await.unwrap();
+    let damaged = ids_of(&then).await.unwrap_err();
+    assert_eq!(damaged.kind(), ErrorKind::Corrupt, "{damaged}");
 }
 
 #[tokio::test]

@@ -160,3 +160,18 @@ async fn refreshing_step_by_step_is_opening_anew() {
         assert_eq!(followed.metadata(), opened.metadata());
     }
 }
+
+#[tokio::test]
+async fn in_commit_timestamps_cannot_be_switched_on_by_another_spelling() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    for value in ["true", "True", " TRUE "] {
+        let set = table
+            .alter()
+            .set_property("delta.enableInCommitTimestamps", value);
+        let refused = set.await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Invalid, "{value}");
+    }
+    table.append(ids([1])).await.unwrap();
+    assert_eq!(table.refresh().await.unwrap().version(), 1);
+}

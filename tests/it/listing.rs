@@ -1,11 +1,14 @@
 //! Listings, clocks, time travel (faults C-1 to C-6, C-11, B-20).
 
+use std::time::Duration;
+
 use headwater::snapshot::{AfterLast, At};
 use headwater::{Code, ErrorKind};
 use object_store::ObjectMeta;
 
+use crate::support::hasty::Ahead;
 use crate::support::store::{Answer, Faulty, Request, When};
-use crate::support::{commit_key, create, ids, ids_of, open, open_hasty};
+use crate::support::{commit_key, create, ids, ids_of, open, open_hasty, storage_in};
 
 fn is_commit(meta: &ObjectMeta, version: u64) -> bool {
     meta.location == commit_key(version)
@@ -30,10 +33,92 @@ async fn c_1_a_stale_listing_never_takes_back_what_this_process_has_seen() {
             .collect()
     });
     assert_eq!(table.refresh().await.unwrap().version(), 5);
-    let stale = open(&store).await.unwrap();
-    let commit = stale.append(ids([6])).await.unwrap();
-    assert_eq!(commit.version, 6, "a writer with a stale view catches up");
-    assert_eq!(ids_of(&stale.snapshot()).await.unwrap(), [1, 2, 3, 4, 5, 6]);
+    // Nor does a new handle of this process, in which the commit was acknowledged.
+    let fresh = open(&store).await.unwrap();
+    assert_eq!(fresh.snapshot().version(), 5);
+    let by_number = table.snapshot_at(5).await.unwrap();
+    assert_eq!(ids_of(&by_number).await.unwrap(), [1, 2, 3, 4, 5]);
+    let missing = table.snapshot_at(6).await.unwrap_err();
+    assert_eq!(missing.code(), Code::VersionNotFound);
+
+    // However much a listing misses.
+    store.relist(|metas| {
+        let first = |meta: &ObjectMeta| is_commit(meta, 0);
+        metas.into_iter().filter(first).collect()
+    });
+    let fresh = open(&store).await.unwrap();
+    let commit = fresh.append(ids([6])).await.unwrap();
+    assert_eq!(commit.version, 6);
+    assert_eq!(ids_of(&fresh.snapshot()).await.unwrap(), [1, 2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn an_open_costs_the_hint_a_listing_the_commits_and_one_look() {
+    let store = Faulty::default();
+    table_of_five(&store).await;
+    let (gets, lists) = (store.count(Request::Get), store.count(Request::List));
+    open(&store).await.unwrap();
+    assert_eq!(store.count(Request::Get) - gets, 1 + 6 + 1);
+    assert_eq!(store.count(Request::List) - lists, 1);
+}
+
+#[tokio::test]
+async fn c_1_c_2_history_has_what_a_listing_misses() {
+    let store = Faulty::default();
+    let table = table_of_five(&store).await;
+    for hidden in [[5, 5], [4, 5], [2, 3], [0, 0]] {
+        store.relist(move |metas| {
+            let shown = |meta: &ObjectMeta| !hidden.iter().any(|it| is_commit(meta, *it));
+            metas.into_iter().filter(shown).collect()
+        });
+        let history = table.snapshot().history(10).await.unwrap();
+        let versions: Vec<_> = history.iter().map(|entry| entry.version).collect();
+        assert_eq!(versions, [5, 4, 3, 2, 1, 0], "{hidden:?} are hidden");
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_only_its_checkpoint_tells_of_has_a_time() {
+    let store = Faulty::default();
+    let table = table_of_five(&store).await;
+    table.checkpoint().await.unwrap();
+    for version in 0..=5 {
+        store.remove(&commit_key(version)).await;
+    }
+    let snapshot = open(&store).await.unwrap().snapshot();
+    let time = snapshot.timestamp_millis().await.unwrap();
+    let now = headwater::environment::Environment::system().now_millis();
+    assert!((now - 3_600_000..=now).contains(&time));
+    assert_eq!(snapshot.history(10).await.unwrap(), []);
+    let then = table.snapshot_at(At::timestamp(time)).await.unwrap();
+    assert_eq!(then.version(), 5);
+    let later = At::Timestamp(time + 1, AfterLast::Newest);
+    assert_eq!(table.snapshot_at(later).await.unwrap().version(), 5);
+    let before = table.snapshot_at(At::timestamp(time - 1)).await;
+    assert_eq!(before.unwrap_err().code(), Code::VersionNotFound);
+}
+
+#[tokio::test]
+async fn c_1_a_version_below_others_is_not_the_newest_though_the_next_one_is_gone() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    for id in 1..=7 {
+        table.append(ids([id])).await.unwrap();
+        if id == 3 || id == 6 {
+            table.checkpoint().await.unwrap();
+        }
+    }
+    // Log cleanup left the older checkpoint over.
+    for version in 0..6 {
+        store.remove(&commit_key(version)).await;
+    }
+    let storage = crate::support::storage(&store);
+    let environment = headwater::environment::Environment::system();
+    let old = headwater::Table::open_at_in(storage, environment, 3);
+    let old = old.await.unwrap();
+    assert_eq!(old.snapshot().version(), 3);
+    assert_eq!(old.refresh().await.unwrap().version(), 7);
+    assert_eq!(old.append(ids([8])).await.unwrap().version, 8);
 }
 
 #[tokio::test]
@@ -154,6 +239,35 @@ async fn c_6_version_order_never_depends_on_clocks() {
             9_000_000, 9_000_001, 9_000_002, 9_000_003, 9_000_004, 9_000_005
         ]
     );
+}
+
+#[tokio::test]
+async fn c_6_a_clock_that_goes_back_changes_no_order() {
+    for in_commit in ["false", "true"] {
+        let store = Faulty::default();
+        let (environment, clock) = Ahead::environment();
+        store.follow(&environment);
+        let storage = storage_in(&store, &environment);
+        let table = headwater::Table::create_in(storage, environment, crate::support::id_schema())
+            .property("delta.enableInCommitTimestamps", in_commit)
+            .await
+            .unwrap();
+        for id in 1..=6 {
+            clock.back(Duration::from_secs(3_600));
+            table.append(ids([id])).await.unwrap();
+        }
+        let snapshot = table.refresh().await.unwrap();
+        assert_eq!(ids_of(&snapshot).await.unwrap(), [1, 2, 3, 4, 5, 6]);
+        let history = snapshot.history(10).await.unwrap();
+        let times: Vec<_> = history.iter().map(|entry| entry.timestamp_millis).collect();
+        assert_eq!(times.len(), 7);
+        assert!(times.windows(2).all(|pair| pair[1] < pair[0]), "{times:?}");
+        assert_eq!(snapshot.timestamp_millis().await.unwrap(), times[0]);
+        for (entry, time) in history.iter().zip(&times) {
+            let then = table.snapshot_at(At::timestamp(*time)).await.unwrap();
+            assert_eq!(then.version(), entry.version, "{in_commit}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::log::checkpoint::{CheckpointReader, FileColumns};
 use crate::log::commit::Commit;
 use crate::maintenance::doctor::{Grade, Report};
 use crate::protocol::action::{Add, DomainMetadata, Metadata, Protocol};
+use crate::protocol::feature::TableFeature;
 use crate::protocol::property::TableProperties;
 use crate::protocol::schema::Schema;
 
@@ -155,7 +156,12 @@ impl State {
     }
 
     fn check_time(&mut self, commit: &Commit, report: &mut Report) {
-        if !self.properties().enable_in_commit_timestamps {
+        let feature = TableFeature::InCommitTimestamp;
+        let supported = self
+            .protocol
+            .as_ref()
+            .is_some_and(|it| it.supports(&feature));
+        if !supported || !self.properties().enable_in_commit_timestamps {
             self.last_time = None;
             return;
         }

@@ -202,7 +202,7 @@ impl Form {
             {
                 return refuse("column mapping can be changed from `none` to `name` only");
             }
-            "delta.enableInCommitTimestamps" if value.trim() == "true" && old != "true" => {
+            "delta.enableInCommitTimestamps" if is_true(value) && !is_true(old) => {
                 return refuse("in-commit timestamps can be enabled only when a table is created");
             }
             _ if key.starts_with(CONSTRAINTS) => {
@@ -309,4 +309,9 @@ fn mentions(text: &str, name: &str) -> bool {
             .and_then(|text| text.chars().next());
         !before.is_some_and(is_word) && !after.is_some_and(is_word)
     })
+}
+
+/// Whether a property is true, as readers understand it.
+fn is_true(value: &str) -> bool {
+    value.trim().eq_ignore_ascii_case("true")
 }
