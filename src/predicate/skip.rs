@@ -195,7 +195,14 @@ impl Range {
                 nulls,
             };
         }
-        let nulls = match (bounds.null_count, rows) {
+        // Some writers count the leaves of a list or map under its name, an empty list among the nulls: no such leaf
+        // means no such list, but any other number says nothing of it.
+        let counted = !matches!(
+            column.data_type,
+            PrimitiveType::Unknown(_) | PrimitiveType::Variant
+        );
+        let null_count = bounds.null_count.filter(|nulls| counted || *nulls == 0);
+        let nulls = match (null_count, rows) {
             (Some(0), _) => Nulls::None,
             // A column without a value has no bounds: where both are given, one of them is wrong.
             (Some(nulls), Some(rows)) if nulls == rows && min.is_none() && max.is_none() => {

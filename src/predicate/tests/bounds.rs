@@ -131,6 +131,16 @@ pub(super) fn file() -> impl Strategy<Value = (Vec<Row>, Told)> {
     })
 }
 
+/// True bounds of these rows, all told in one way.
+pub(super) fn file_of_all(rows: &[Row], way: u8) -> Told {
+    let cells = |index: usize| rows.iter().map(|row| &row[index]).collect::<Vec<_>>();
+    let told = (0..columns().len()).map(|index| told(&cells(index), way));
+    Told {
+        columns: told.collect(),
+        rows: Some(u64::try_from(rows.len()).unwrap()),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 8_000, ..cases() })]
 
@@ -348,6 +358,40 @@ fn p52_an_unknown_null_count_is_not_zero() {
             ("(whole > 7) IS TRUE", Never),
         ],
     );
+}
+
+/// delta-io/delta-rs#4581: before it, the number of leaves without a value stood under the name of a list, and an empty
+/// list has none.
+#[test]
+fn p63_null_counts_of_lists_and_maps_prove_nothing_unless_they_are_zero() {
+    #[derive(Debug)]
+    struct Leaves(u64);
+    impl Bounds for Leaves {
+        fn rows(&self) -> Option<u64> {
+            Some(3)
+        }
+
+        fn column(&self, _: &BoundColumn) -> ColumnBounds {
+            ColumnBounds {
+                null_count: Some(self.0),
+                ..ColumnBounds::default()
+            }
+        }
+    }
+    let verdict = |sql: &str, nulls| {
+        let bound = Predicate::parse(sql).unwrap().bind(&schema()).unwrap();
+        bound.skip(&Leaves(nulls))
+    };
+    for column in ["tags", "in"] {
+        for nulls in 1..=3 {
+            assert_eq!(verdict(&format!("{column} IS NOT NULL"), nulls), Maybe);
+            assert_eq!(verdict(&format!("{column} IS NULL"), nulls), Maybe);
+        }
+        // A list that is null, or empty, has a leaf without a value.
+        assert_eq!(verdict(&format!("{column} IS NULL"), 0), Never);
+        assert_eq!(verdict(&format!("{column} IS NOT NULL"), 0), Always);
+    }
+    assert_eq!(verdict("whole IS NULL", 3), Always);
 }
 
 #[test]
