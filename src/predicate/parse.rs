@@ -1,7 +1,8 @@
 //! SQL text to expressions: what cannot be evaluated is refused by its name.
 
 use sqlparser::ast::{
-    BinaryOperator, DataType as SqlType, ExactNumberInfo, Expr, Ident, UnaryOperator, Value,
+    BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Ident, UnaryOperator,
+    Value,
 };
 use sqlparser::dialect::Dialect;
 use sqlparser::keywords::Keyword;
@@ -128,9 +129,18 @@ fn convert(expr: Expr, depth: usize) -> Result<Expression> {
         Expr::Value(value) => scalar(value.value).map(Expression::Literal),
         Expr::TypedString(typed) => {
             let ty = primitive(&typed.data_type)?;
-            let text = typed.value.value.into_string().unwrap_or_default();
+            let text = match typed.value.value {
+                Value::SingleQuotedString(text) => text,
+                _ => return Err(unsupported(format!("a {ty} that is not text in quotes"))),
+            };
             literal::typed(&text, &ty).map(Expression::Literal)
         }
+        Expr::Cast {
+            kind: CastKind::TryCast | CastKind::SafeCast,
+            ..
+        } => Err(unsupported(
+            "a cast that gives null for what cannot be cast",
+        )),
         Expr::Cast {
             expr,
             data_type,
