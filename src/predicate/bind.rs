@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::error::{Code, Error, Result};
 use crate::predicate::bind::value::{Node, Op};
 use crate::predicate::coerce::{self, Place};
+use crate::predicate::compute::cast::is_number;
 use crate::predicate::pattern::Pattern;
 use crate::predicate::{Comparison, Expression, Predicate, literal};
 use crate::protocol::schema::{DataType, PrimitiveType, Schema};
@@ -387,6 +388,16 @@ impl Binder<'_> {
         let below = matches!(op, Comparison::Lt | Comparison::LtEq);
         let test = match self.place(column, scalar)? {
             Place::At(literal) => compare(op, literal),
+            Place::Span(from, to) => match op {
+                Comparison::Lt | Comparison::GtEq => compare(op, from),
+                Comparison::LtEq | Comparison::Gt => compare(op, to),
+                Comparison::NotEq => {
+                    return Ok(Bound::Not(Box::new(span(source, column, from, to))));
+                }
+                Comparison::Eq | Comparison::NullSafeEq => {
+                    return Ok(span(source, column, from, to));
+                }
+            },
             Place::After(_) if op == Comparison::Eq => always(false),
             Place::After(_) if op == Comparison::NotEq => always(true),
             Place::After(floor) if below => compare(Comparison::LtEq, floor),
@@ -457,11 +468,13 @@ impl Binder<'_> {
                 None
             }));
         }
-        let mut values = Vec::with_capacity(literals.len());
+        let (mut values, mut any) = (Vec::with_capacity(literals.len()), Vec::new());
         for scalar in literals.into_iter().filter(|scalar| !scalar.is_null()) {
-            // What is no value of the column's type equals none.
-            if let Place::At(value) = self.place(column, scalar)? {
-                values.push(value);
+            match self.place(column, scalar)? {
+                Place::At(value) => values.push(value),
+                Place::Span(from, to) => any.push(span(source, column, from, to)),
+                // What is no value of the column's type equals none.
+                Place::After(_) | Place::BelowAll | Place::AboveAll => {}
             }
         }
         values.sort_by(|a, b| a.compare(b).unwrap_or(std::cmp::Ordering::Equal));
@@ -469,14 +482,17 @@ impl Binder<'_> {
         if list.is_empty() {
             return Ok(Bound::Constant(Some(false)));
         }
-        Ok(leaf(
-            source,
-            Test::In {
-                column,
-                values,
-                or_unknown,
-            },
-        ))
+        let test = Test::In {
+            column,
+            values,
+            or_unknown,
+        };
+        let one = leaf(source, test);
+        if any.is_empty() {
+            return Ok(one);
+        }
+        any.push(one);
+        Ok(Bound::Or(any))
     }
 
     fn like(
@@ -520,6 +536,22 @@ impl Binder<'_> {
     }
 }
 
+/// Whether a value is neither below the first nor above the second.
+fn span(source: &Expression, column: usize, from: Scalar, to: Scalar) -> Bound {
+    let bounds = [(Comparison::GtEq, from), (Comparison::LtEq, to)];
+    let test = |(op, literal)| Test::Compare {
+        column,
+        op,
+        literal,
+    };
+    Bound::And(
+        bounds
+            .map(|bound| leaf(source, test(bound)))
+            .into_iter()
+            .collect(),
+    )
+}
+
 /// Whether an expression is no condition by its form.
 fn is_value(expression: &Expression) -> bool {
     matches!(
@@ -548,20 +580,8 @@ fn constant(left: &Scalar, op: Comparison, right: &Scalar) -> Result<Bound> {
 }
 
 fn comparable(a: &PrimitiveType, b: &PrimitiveType) -> bool {
-    let number = |ty: &PrimitiveType| {
-        matches!(
-            ty,
-            PrimitiveType::Byte
-                | PrimitiveType::Short
-                | PrimitiveType::Integer
-                | PrimitiveType::Long
-                | PrimitiveType::Float
-                | PrimitiveType::Double
-                | PrimitiveType::Decimal { .. }
-        )
-    };
     match a {
         PrimitiveType::Unknown(_) | PrimitiveType::Variant => false,
-        _ => a == b || (number(a) && number(b)),
+        _ => a == b || (is_number(a) && is_number(b)),
     }
 }

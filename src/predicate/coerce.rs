@@ -2,10 +2,13 @@
 //!
 //! A literal need not be a value of the column's type: `x < 2.5` is asked of integers, `x < 3000000000` of 32 bits. Such
 //! a literal stands between two neighbouring values of the type, or outside all of them, and the comparison is rewritten
-//! to one with a neighbour, or to an answer that is the same for every value.
+//! to one with a neighbour, or to an answer that is the same for every value. Beside a float an integer or a decimal is
+//! the double nearest to it, which many values may share: then the literal stands for all of them.
+
+use std::cmp::Ordering;
 
 use crate::protocol::schema::PrimitiveType;
-use crate::protocol::value::Scalar;
+use crate::protocol::value::{Scalar, nearest_double};
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -14,6 +17,8 @@ const MICROS_PER_DAY: i64 = 86_400_000_000;
 pub(super) enum Place {
     /// It is this value.
     At(Scalar),
+    /// It equals all values from the first to the second.
+    Span(Scalar, Scalar),
     /// It is above this value and below the next.
     After(Scalar),
     /// It is below every value.
@@ -34,9 +39,13 @@ pub(super) fn place(literal: &Scalar, ty: &PrimitiveType) -> Option<Place> {
         PrimitiveType::Integer => whole(literal, |value| {
             Some(Scalar::Integer(i32::try_from(value).ok()?))
         }),
-        PrimitiveType::Long => whole(literal, |value| {
-            Some(Scalar::Long(i64::try_from(value).ok()?))
-        }),
+        PrimitiveType::Long => {
+            let value = |value| Some(Scalar::Long(i64::try_from(value).ok()?));
+            match as_double(literal) {
+                Some(double) => rounded(double, (i64::MIN.into(), i64::MAX.into()), 0, value),
+                None => whole(literal, value),
+            }
+        }
         &PrimitiveType::Decimal { precision, scale } => {
             let value = |unscaled| {
                 Some(Scalar::Decimal {
@@ -45,7 +54,11 @@ pub(super) fn place(literal: &Scalar, ty: &PrimitiveType) -> Option<Place> {
                     scale,
                 })
             };
-            Some(scaled(Decimal::shortest(literal)?, scale, value))
+            let most = 10_i128.checked_pow(precision.into())?.checked_sub(1)?;
+            match as_double(literal) {
+                Some(double) => rounded(double, (-most, most), scale, value),
+                None => Some(scaled(Decimal::exact(literal)?, scale, value)),
+            }
         }
         PrimitiveType::Float | PrimitiveType::Double => float(literal),
         PrimitiveType::Boolean => match literal {
@@ -123,39 +136,13 @@ fn outside(value: i128) -> Place {
     }
 }
 
-/// `digits / 10^scale`, or beyond all such numbers.
-enum Decimal {
-    Number { digits: i128, scale: i32 },
-    BelowAll,
-    AboveAll,
+/// `digits / 10^scale`.
+struct Decimal {
+    digits: i128,
+    scale: i32,
 }
 
 impl Decimal {
-    /// The number that a literal is written as: a float is the shortest decimal that rounds to it, so that `0.1` is a
-    /// tenth whatever its type.
-    fn shortest(literal: &Scalar) -> Option<Self> {
-        match *literal {
-            Scalar::Float(value) => Some(Self::of_text(value.into(), &format!("{value:e}"))),
-            Scalar::Double(value) => Some(Self::of_text(value, &format!("{value:e}"))),
-            _ => Self::exact(literal),
-        }
-    }
-
-    fn of_text(value: f64, scientific: &str) -> Self {
-        let parsed = scientific.split_once('e').and_then(|(mantissa, exponent)| {
-            let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-            let digits = format!("{whole}{fraction}").parse().ok()?;
-            let scale = i32::try_from(fraction.len()).ok()? - exponent.parse::<i32>().ok()?;
-            Some(Self::Number { digits, scale })
-        });
-        // What has no digits is infinite or not a number, which is above all numbers.
-        parsed.unwrap_or(if value < 0.0 {
-            Self::BelowAll
-        } else {
-            Self::AboveAll
-        })
-    }
-
     /// An integer or a decimal.
     fn exact(literal: &Scalar) -> Option<Self> {
         let (digits, scale) = match *literal {
@@ -168,17 +155,64 @@ impl Decimal {
             } => (unscaled, scale.into()),
             _ => return None,
         };
-        Some(Self::Number { digits, scale })
+        Some(Self { digits, scale })
     }
+}
+
+fn as_double(literal: &Scalar) -> Option<f64> {
+    match *literal {
+        Scalar::Float(value) => Some(value.into()),
+        Scalar::Double(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// The place of a double among numbers of this scale, from the least to the greatest, each of which is the double
+/// nearest to it.
+fn rounded(
+    double: f64,
+    (least, most): (i128, i128),
+    scale: u8,
+    scalar: impl Fn(i128) -> Option<Scalar>,
+) -> Option<Place> {
+    let order = |unscaled| {
+        Scalar::Double(nearest_double(unscaled, scale)?).compare(&Scalar::Double(double))
+    };
+    // The first that is not below, and the first that is above: the order of numbers is that of their doubles.
+    let above_all = most.checked_add(1)?;
+    let first = |is_there: fn(Ordering) -> bool| {
+        let (mut low, mut high) = (least, above_all);
+        while low < high {
+            // It is rounded towards zero.
+            let middle = low.midpoint(high).min(high.checked_sub(1)?);
+            match is_there(order(middle)?) {
+                true => high = middle,
+                false => low = middle.checked_add(1)?,
+            }
+        }
+        Some(low)
+    };
+    let (from, above) = (first(Ordering::is_ge)?, first(Ordering::is_gt)?);
+    if from < above {
+        let to = above.checked_sub(1)?;
+        return Some(match from == to {
+            true => Place::At(scalar(from)?),
+            false => Place::Span(scalar(from)?, scalar(to)?),
+        });
+    }
+    Some(match from {
+        from if from == least => Place::BelowAll,
+        from if from == above_all => Place::AboveAll,
+        from => Place::After(scalar(from.checked_sub(1)?)?),
+    })
 }
 
 /// The place among numbers of this scale that `scalar` can hold.
 fn scaled(number: Decimal, scale: u8, scalar: impl Fn(i128) -> Option<Scalar>) -> Place {
-    let (digits, from) = match number {
-        Decimal::BelowAll => return Place::BelowAll,
-        Decimal::AboveAll => return Place::AboveAll,
-        Decimal::Number { digits, scale } => (digits, scale),
-    };
+    let Decimal {
+        digits,
+        scale: from,
+    } = number;
     let to = i32::from(scale);
     let factor = 10_i128.checked_pow(from.abs_diff(to));
     let (floor, exact) = match factor {
@@ -199,12 +233,10 @@ fn scaled(number: Decimal, scale: u8, scalar: impl Fn(i128) -> Option<Scalar>) -
     }
 }
 
-/// The place among integers: a float counts with its exact value.
+/// The place among integers that are doubles themselves: a float counts with its exact value.
 fn whole(literal: &Scalar, scalar: impl Fn(i128) -> Option<Scalar>) -> Option<Place> {
-    let value = match *literal {
-        Scalar::Float(value) => f64::from(value),
-        Scalar::Double(value) => value,
-        _ => return Some(scaled(Decimal::exact(literal)?, 0, scalar)),
+    let Some(value) = as_double(literal) else {
+        return Some(scaled(Decimal::exact(literal)?, 0, scalar));
     };
     let floor = value.floor();
     // The cast saturates: what is beyond 128 bits stays beyond 64; NaN is above all numbers.
@@ -221,34 +253,14 @@ fn whole(literal: &Scalar, scalar: impl Fn(i128) -> Option<Scalar>) -> Option<Pl
     })
 }
 
-/// The place among doubles. An integer counts exactly; a decimal with a fraction is the double nearest to it, as in
-/// Spark: nobody who asks for `0.1` means a number that no double is.
+/// The place among doubles: a number of another type is the double nearest to it, as in Spark.
 fn float(literal: &Scalar) -> Option<Place> {
-    let whole = match *literal {
-        Scalar::Float(value) => return Some(Place::At(Scalar::Double(value.into()))),
-        Scalar::Double(_) => return Some(Place::At(literal.clone())),
-        Scalar::Byte(value) => i64::from(value),
-        Scalar::Short(value) => i64::from(value),
-        Scalar::Integer(value) => i64::from(value),
-        Scalar::Long(value) => value,
-        Scalar::Decimal {
-            unscaled, scale, ..
-        } => {
-            let nearest = format!("{unscaled}e-{scale}").parse().ok()?;
-            return Some(Place::At(Scalar::Double(nearest)));
-        }
-        _ => return None,
-    };
-    #[expect(
-        clippy::as_conversions,
-        reason = "to the nearest double, and exactly back in 128 bits"
-    )]
-    let (nearest, back) = (whole as f64, whole as f64 as i128);
-    Some(match back.cmp(&whole.into()) {
-        std::cmp::Ordering::Equal => Place::At(Scalar::Double(nearest)),
-        std::cmp::Ordering::Less => Place::After(Scalar::Double(nearest)),
-        std::cmp::Ordering::Greater => Place::After(Scalar::Double(nearest.next_down())),
-    })
+    if let Some(double) = as_double(literal) {
+        return Some(Place::At(Scalar::Double(double)));
+    }
+    let Decimal { digits, scale } = Decimal::exact(literal)?;
+    let nearest = nearest_double(digits, u8::try_from(scale).ok()?)?;
+    Some(Place::At(Scalar::Double(nearest)))
 }
 
 #[cfg(test)]
@@ -280,16 +292,25 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_of_64_bits_is_exact() {
+    fn longs_beside_floats_are_the_doubles_nearest_to_them() {
         let place = |literal: Scalar| place(&literal, &PrimitiveType::Long).unwrap();
-        assert_eq!(
-            place(Scalar::Double(9_223_372_036_854_775_808.0)),
-            Place::AboveAll
-        );
-        assert_eq!(
-            place(Scalar::Double(-9_223_372_036_854_775_808.0)),
-            Place::At(Scalar::Long(i64::MIN))
-        );
+        let span = |from, to| Place::Span(Scalar::Long(from), Scalar::Long(to));
+        let power = 2_f64.powi(53);
+        assert_eq!(place(Scalar::Double(2.5)), Place::After(Scalar::Long(2)));
+        assert_eq!(place(Scalar::Double(-0.0)), Place::At(Scalar::Long(0)));
+        // Ties go to the even one: 2^53 + 1 is 2^53, 2^53 + 3 is 2^53 + 4.
+        assert_eq!(place(Scalar::Double(power)), span(1 << 53, (1 << 53) + 1));
+        let next = Place::At(Scalar::Long((1 << 53) + 2));
+        assert_eq!(place(Scalar::Double(power + 2.0)), next);
+        // The greatest longs are 2^63 as doubles.
+        let top = span(i64::MAX - 511, i64::MAX);
+        assert_eq!(place(Scalar::Double(2_f64.powi(63))), top);
+        assert_eq!(place(Scalar::Float(2_f32.powi(63))), top);
+        let bottom = span(i64::MIN, i64::MIN + 512);
+        assert_eq!(place(Scalar::Double(-2_f64.powi(63))), bottom);
+        assert_eq!(place(Scalar::Double(1e19)), Place::AboveAll);
+        assert_eq!(place(Scalar::Double(f64::NAN)), Place::AboveAll);
+        assert_eq!(place(Scalar::Double(f64::NEG_INFINITY)), Place::BelowAll);
         assert_eq!(
             place(decimal(i128::from(i64::MAX) + 1, 19, 0)),
             Place::AboveAll
@@ -297,44 +318,47 @@ mod tests {
     }
 
     #[test]
-    fn decimals_take_floats_as_they_are_written() {
+    fn decimals_beside_floats_are_the_doubles_nearest_to_them() {
         let ty = PrimitiveType::Decimal {
             precision: 10,
             scale: 2,
         };
-        let place = |literal: Scalar| place(&literal, &ty).unwrap();
-        assert_eq!(place(Scalar::Double(0.1)), Place::At(decimal(10, 10, 2)));
-        assert_eq!(place(Scalar::Float(0.1)), Place::At(decimal(10, 10, 2)));
+        let of = |literal: Scalar| place(&literal, &ty).unwrap();
+        assert_eq!(of(Scalar::Double(0.1)), Place::At(decimal(10, 10, 2)));
+        // A tenth in 32 bits is more than a tenth.
+        assert_eq!(of(Scalar::Float(0.1)), Place::After(decimal(10, 10, 2)));
+        assert_eq!(of(Scalar::Double(1e-300)), Place::After(decimal(0, 10, 2)));
         assert_eq!(
-            place(Scalar::Double(1e-300)),
-            Place::After(decimal(0, 10, 2))
-        );
-        assert_eq!(
-            place(Scalar::Double(-1e-300)),
+            of(Scalar::Double(-1e-300)),
             Place::After(decimal(-1, 10, 2))
         );
-        assert_eq!(place(Scalar::Double(1e300)), Place::AboveAll);
-        assert_eq!(place(Scalar::Double(f64::NEG_INFINITY)), Place::BelowAll);
-        assert_eq!(place(Scalar::Integer(-7)), Place::At(decimal(-700, 10, 2)));
-        assert_eq!(place(decimal(i128::MAX, 38, 0)), Place::AboveAll);
+        assert_eq!(of(Scalar::Double(1e300)), Place::AboveAll);
+        assert_eq!(of(Scalar::Double(f64::NEG_INFINITY)), Place::BelowAll);
+        assert_eq!(of(Scalar::Integer(-7)), Place::At(decimal(-700, 10, 2)));
+        assert_eq!(of(decimal(i128::MAX, 38, 0)), Place::AboveAll);
+        let ty = PrimitiveType::Decimal {
+            precision: 38,
+            scale: 20,
+        };
+        let Place::Span(from, to) = place(&Scalar::Double(0.1), &ty).unwrap() else {
+            panic!("many decimals of 20 digits are 0.1 as doubles");
+        };
+        for edge in [from, to] {
+            let Scalar::Decimal { unscaled, .. } = edge else {
+                panic!("{edge:?}");
+            };
+            assert_eq!(nearest_double(unscaled, 20), Some(0.1));
+        }
     }
 
     #[test]
-    fn doubles_take_integers_exactly_and_decimals_rounded() {
+    fn doubles_take_other_numbers_rounded() {
         let place = |literal: Scalar| place(&literal, &PrimitiveType::Double).unwrap();
-        let power = 2_f64.powi(53);
-        assert_eq!(
-            place(Scalar::Long(1 << 53)),
-            Place::At(Scalar::Double(power))
-        );
-        assert_eq!(
-            place(Scalar::Long((1 << 53) + 1)),
-            Place::After(Scalar::Double(power))
-        );
-        assert_eq!(
-            place(Scalar::Long(i64::MAX)),
-            Place::After(Scalar::Double(2_f64.powi(63).next_down()))
-        );
+        let power = Place::At(Scalar::Double(2_f64.powi(53)));
+        assert_eq!(place(Scalar::Long(1 << 53)), power);
+        assert_eq!(place(Scalar::Long((1 << 53) + 1)), power);
+        let top = Place::At(Scalar::Double(2_f64.powi(63)));
+        assert_eq!(place(Scalar::Long(i64::MAX)), top);
         assert_eq!(place(decimal(1, 1, 1)), Place::At(Scalar::Double(0.1)));
     }
 

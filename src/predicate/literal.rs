@@ -210,6 +210,10 @@ pub(super) fn cast(scalar: Scalar, ty: &PrimitiveType) -> Result<Scalar> {
     match (&scalar, ty) {
         (Scalar::Null, _) => Ok(Scalar::Null),
         (Scalar::String(text), _) => typed(text, ty),
+        // A float counts with its value, not with the digits that stand for it.
+        (&Scalar::Float(value), PrimitiveType::Double) => Ok(Scalar::Double(value.into())),
+        #[expect(clippy::as_conversions, reason = "rounds to the nearest")]
+        (&Scalar::Double(value), PrimitiveType::Float) => Ok(Scalar::Float(value as f32)),
         (
             Scalar::Byte(_)
             | Scalar::Short(_)

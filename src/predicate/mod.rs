@@ -13,7 +13,7 @@
 //!
 //! Truth has three values, as in SQL: a comparison with null is neither true nor false but unknown, and a row matches
 //! only where the whole predicate is true. Values compare as in Spark: NaN equals NaN and exceeds every other number,
-//! `-0.0` equals `0.0`, text compares byte by byte.
+//! `-0.0` equals `0.0`, an integer or a decimal beside a float is the double nearest to it, text compares byte by byte.
 
 use std::fmt;
 

@@ -18,6 +18,7 @@ use crate::protocol::value::Scalar;
 
 mod bounds;
 mod computed;
+mod mixed;
 mod text;
 mod values;
 
@@ -298,35 +299,10 @@ fn value_of(expression: &Expression, row: &[Scalar]) -> Scalar {
     }
 }
 
-/// What a literal is taken for beside a value: a decimal beside a float is the float nearest to it, a float beside a
-/// decimal is the decimal that it is written as, a day beside a time is its midnight.
+/// What a literal is taken for beside a value: a day beside a time is its midnight.
 fn meant(literal: &Scalar, beside: &Scalar) -> Scalar {
     const DAY: i64 = 86_400_000_000;
     match (literal, beside) {
-        (
-            &Scalar::Decimal {
-                unscaled, scale, ..
-            },
-            Scalar::Float(_) | Scalar::Double(_),
-        ) => {
-            let digits = format!(
-                "{}{:0>40}",
-                if unscaled < 0 { "-" } else { "" },
-                unscaled.unsigned_abs()
-            );
-            let point = digits.len() - usize::from(scale);
-            Scalar::Double(
-                format!("{}.{}", &digits[..point], &digits[point..])
-                    .parse()
-                    .unwrap(),
-            )
-        }
-        (Scalar::Float(value), Scalar::Decimal { .. }) if value.is_finite() => {
-            as_written(&value.to_string(), literal)
-        }
-        (Scalar::Double(value), Scalar::Decimal { .. }) if value.is_finite() => {
-            as_written(&value.to_string(), literal)
-        }
         (Scalar::Timestamp(at), Scalar::TimestampNtz(_)) => Scalar::TimestampNtz(*at),
         (Scalar::TimestampNtz(at), Scalar::Timestamp(_)) => Scalar::Timestamp(*at),
         (Scalar::Date(day), Scalar::Timestamp(_)) => Scalar::Timestamp(i64::from(*day) * DAY),
@@ -335,15 +311,15 @@ fn meant(literal: &Scalar, beside: &Scalar) -> Scalar {
     }
 }
 
-fn as_written(text: &str, literal: &Scalar) -> Scalar {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    // Beyond 38 digits it is so large, or so precise, that its exact value stands at the same place.
-    match (
-        format!("{whole}{fraction}").parse(),
-        u8::try_from(fraction.len()),
-    ) {
-        (Ok(unscaled), Ok(scale)) if scale <= 38 => decimal(unscaled, 38, scale),
-        _ => literal.clone(),
+/// A number as Spark has it beside a float: the double that its digits are read as.
+fn as_double(number: &Scalar) -> f64 {
+    match *number {
+        Scalar::Float(value) => value.into(),
+        Scalar::Double(value) => value,
+        _ => {
+            let digits = number.to_partition_value().unwrap().unwrap();
+            digits.parse().unwrap()
+        }
     }
 }
 
@@ -366,6 +342,11 @@ fn compare(
         }
         (Scalar::Timestamp(at) | Scalar::TimestampNtz(at), Scalar::Date(day)) => {
             at.cmp(&(i64::from(*day) * 86_400_000_000))
+        }
+        (Scalar::Float(_) | Scalar::Double(_), _) | (_, Scalar::Float(_) | Scalar::Double(_)) => {
+            let (a, b) = (as_double(&a), as_double(&b));
+            a.partial_cmp(&b)
+                .unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
         }
         (a, b) => a.compare(b).unwrap(),
     };

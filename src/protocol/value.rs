@@ -87,7 +87,8 @@ impl Scalar {
     }
 
     /// The order of rows, as Spark has it: NaN equals NaN and exceeds every other number, `-0.0` equals `0.0`, text
-    /// and bytes compare byte by byte. Numbers of all types compare by their exact values.
+    /// and bytes compare byte by byte. Integers and decimals compare by their exact values; beside a float of either
+    /// width they are the doubles nearest to them.
     ///
     /// `None` if a side is null, or if values of the two types have no order between them.
     ///
@@ -96,6 +97,7 @@ impl Scalar {
     /// use headwater::protocol::value::Scalar;
     /// assert_eq!(Scalar::Double(f64::NAN).compare(&Scalar::Double(f64::INFINITY)), Some(Ordering::Greater));
     /// assert_eq!(Scalar::Integer(7).compare(&Scalar::Long(7)), Some(Ordering::Equal));
+    /// assert_eq!(Scalar::Long((1 << 53) + 1).compare(&Scalar::Double(2_f64.powi(53))), Some(Ordering::Equal));
     /// assert_eq!(Scalar::Integer(7).compare(&Scalar::Null), None);
     /// ```
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
@@ -109,10 +111,8 @@ impl Scalar {
             _ => match (self.number()?, other.number()?) {
                 (Number::Binary(a), Number::Binary(b)) => Some(compare_floats(a, b)),
                 (Number::Decimal(a), Number::Decimal(b)) => compare_decimals(a, b),
-                (Number::Decimal(a), Number::Binary(b)) => compare_decimal_and_float(a, b),
-                (Number::Binary(a), Number::Decimal(b)) => {
-                    compare_decimal_and_float(b, a).map(Ordering::reverse)
-                }
+                (Number::Decimal(a), Number::Binary(b)) => Some(compare_floats(a.nearest()?, b)),
+                (Number::Binary(a), Number::Decimal(b)) => Some(compare_floats(a, b.nearest()?)),
             },
         }
     }
@@ -153,6 +153,21 @@ struct Decimal {
     scale: u8,
 }
 
+impl Decimal {
+    fn nearest(self) -> Option<f64> {
+        nearest_double(self.unscaled, self.scale)
+    }
+}
+
+/// The double nearest to `unscaled / 10^scale`.
+pub(crate) fn nearest_double(unscaled: i128, scale: u8) -> Option<f64> {
+    if scale == 0 {
+        #[expect(clippy::as_conversions, reason = "rounds to the nearest, ties to even")]
+        return Some(unscaled as f64);
+    }
+    format!("{unscaled}e-{scale}").parse().ok()
+}
+
 fn compare_floats(a: f64, b: f64) -> Ordering {
     // Unordered means that at least one is NaN: then the one that is NaN is the greater.
     a.partial_cmp(&b)
@@ -165,65 +180,6 @@ fn compare_decimals(a: Decimal, b: Decimal) -> Option<Ordering> {
         i256::from_i128(value.unscaled).checked_mul(power(10, scale.checked_sub(value.scale)?)?)
     };
     Some(widen(a)?.cmp(&widen(b)?))
-}
-
-fn compare_decimal_and_float(decimal: Decimal, float: f64) -> Option<Ordering> {
-    let sign = decimal.unscaled.cmp(&0);
-    if float.is_nan() || float == f64::INFINITY {
-        return Some(Ordering::Less);
-    }
-    // Zero of either sign is neither greater nor less than zero.
-    let float_sign = compare_floats(float, 0.0);
-    if sign != float_sign {
-        return Some(sign.cmp(&float_sign));
-    }
-    let order = compare_magnitudes(decimal, float.abs())?;
-    Some(if sign == Ordering::Less {
-        order.reverse()
-    } else {
-        order
-    })
-}
-
-/// Compares `|decimal|` with `float >= 0`: whole parts first, then fractions, all in integers.
-fn compare_magnitudes(decimal: Decimal, float: f64) -> Option<Ordering> {
-    let one = power(10, decimal.scale)?;
-    let magnitude = i256::from_i128(decimal.unscaled).checked_abs()?;
-    let (whole, fraction) = (magnitude.checked_div(one)?, magnitude.checked_rem(one)?);
-    // Every decimal is below 2^127.
-    if 2_f64.powi(127) <= float {
-        return Some(Ordering::Less);
-    }
-    #[expect(
-        clippy::as_conversions,
-        reason = "a whole float below 2^127 is an i128, exactly"
-    )]
-    let float_whole = i256::from_i128(float.trunc() as i128);
-    Some(
-        whole
-            .cmp(&float_whole)
-            .then(compare_fractions(fraction, one, float.fract())?),
-    )
-}
-
-/// Compares `numerator / one`, below 1, with a float below 1.
-fn compare_fractions(numerator: i256, one: i256, float: f64) -> Option<Ordering> {
-    if float == 0.0 || numerator == i256::ZERO {
-        return Some(numerator.cmp(&i256::ZERO).then(compare_floats(0.0, float)));
-    }
-    // float = mantissa / 2^shift, with mantissa < 2^53; subnormals have no implicit bit.
-    let bits = float.to_bits();
-    let (exponent, stored) = ((bits >> 52) & 0x7ff, bits & ((1 << 52) - 1));
-    let (mantissa, shift) = if exponent == 0 {
-        (stored, 1074)
-    } else {
-        (stored | (1 << 52), 1075 - exponent)
-    };
-    let right = i256::from_i128(i128::from(mantissa)).checked_mul(one)?;
-    // right < 2^53 * 10^38 < 2^180: a left side that overflows 256 bits is greater.
-    let left = u8::try_from(shift).ok().and_then(|shift| power(2, shift));
-    let left = left.and_then(|scale| numerator.checked_mul(scale));
-    Some(left.map_or(Ordering::Greater, |left| left.cmp(&right)))
 }
 
 fn power(base: i128, exponent: u8) -> Option<i256> {

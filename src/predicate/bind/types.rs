@@ -109,12 +109,9 @@ pub(super) fn comparable_as(left: Node, right: Node) -> Result<(Node, Node)> {
     if left.ty == right.ty {
         return Ok((left, right));
     }
+    // Exact numbers compare exactly; beside a float the comparison takes them as doubles.
     if is_number(&left.ty) && is_number(&right.ty) {
-        let (left_type, right_type) = (left.ty.clone(), right.ty.clone());
-        return Ok((
-            number_beside(left, &right_type)?,
-            number_beside(right, &left_type)?,
-        ));
+        return Ok((left, right));
     }
     if let Some(ty) = common(&left.ty, &right.ty) {
         return Ok((left.cast(&ty)?, right.cast(&ty)?));
@@ -147,17 +144,6 @@ pub(super) fn comparable_with(mut value: Node, others: Vec<Node>) -> Result<(Nod
         same.push(right);
     }
     Ok((value, same))
-}
-
-// Numbers compare by their exact values; but nobody who writes 0.1 beside a float means a number that no float is.
-fn number_beside(node: Node, other: &PrimitiveType) -> Result<Node> {
-    let float = matches!(other, PrimitiveType::Float | PrimitiveType::Double);
-    match (&node.op, &node.ty) {
-        (Op::Literal(Scalar::Decimal { .. }), PrimitiveType::Decimal { .. }) if float => {
-            node.cast(&PrimitiveType::Double)
-        }
-        _ => Ok(node),
-    }
 }
 
 fn of_text(node: Node, ty: &PrimitiveType) -> Result<Node> {

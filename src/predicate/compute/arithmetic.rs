@@ -160,7 +160,8 @@ pub(super) fn stepped<'a>(
     Ok(match cells {
         Cells::Float(cells) => Cells::Whole(map(cells, |value| {
             let value = if up { value.ceil() } else { value.floor() };
-            super::cast::whole_of_float(value).map(Some)
+            #[expect(clippy::as_conversions, reason = "saturates, as in Spark; NaN is 0")]
+            Ok(Some(value as i64))
         })),
         Cells::Decimal(cells) => {
             let &PrimitiveType::Decimal { scale, .. } = from else {
@@ -215,7 +216,7 @@ pub(super) fn to_digits<'a>(
             if !value.is_finite() {
                 return Ok(Some(value));
             }
-            let Some((shortest, scale)) = decimal::shortest(value, from) else {
+            let Some((shortest, scale)) = decimal::shortest(value) else {
                 return Err(Fault::RANGE);
             };
             if scale <= digits {

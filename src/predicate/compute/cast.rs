@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::predicate::compute::arithmetic::{in_range, rounded};
 use crate::predicate::compute::{Cell, Cells, Fault, decimal, map, mistyped};
 use crate::protocol::schema::PrimitiveType;
-use crate::protocol::value::Scalar;
+use crate::protocol::value::{Scalar, nearest_double};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
@@ -159,7 +159,7 @@ fn of_decimal(
             Cells::Text(map(cells, |value| owned(decimal::plain(value, scale))))
         }
         PrimitiveType::Float | PrimitiveType::Double => Cells::Float(map(cells, |value| {
-            let value = decimal::to_double(value, scale).ok_or(Fault::RANGE)?;
+            let value = nearest_double(value, scale).ok_or(Fault::RANGE)?;
             Ok(Some(rounded(value, to)))
         })),
         PrimitiveType::Decimal { .. } => Cells::Decimal(map(cells, |value| {
@@ -194,7 +194,7 @@ fn of_float(
             Cells::Float(map(cells, |value| Ok(Some(rounded(value, to)))))
         }
         PrimitiveType::Decimal { .. } => Cells::Decimal(map(cells, |value| {
-            decimal::in_type(decimal::shortest(value, from).ok_or(Fault::RANGE)?, to)
+            decimal::in_type(decimal::shortest(value).ok_or(Fault::RANGE)?, to)
         })),
         to if is_whole(to) => Cells::Whole(map(cells, |value| {
             in_range(whole_of_float(value.trunc())?, to)

@@ -59,7 +59,7 @@ fn beside<A, B>(
     left.iter().zip(right).map(one).collect()
 }
 
-// Numbers of all types compare by their exact values.
+// Numbers of different types are left to their own comparison.
 fn numbers(cells: &Cells<'_>, ty: &PrimitiveType) -> Result<Vec<Cell<Scalar>>> {
     let scale = match *ty {
         PrimitiveType::Decimal { scale, .. } => scale,

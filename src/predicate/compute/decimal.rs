@@ -109,13 +109,9 @@ pub(super) fn digits(text: &str) -> Option<(i128, i32)> {
     (scale.abs() < 1_000).then_some((digits, scale))
 }
 
-/// The shortest digits that mean this float, of the width that it has.
-#[expect(clippy::as_conversions, reason = "a value of 32 bits, back in them")]
-pub(super) fn shortest(value: f64, ty: &PrimitiveType) -> Option<(i128, i32)> {
-    digits(&match ty {
-        PrimitiveType::Float => format!("{:e}", value as f32),
-        _ => format!("{value:e}"),
-    })
+/// The shortest digits that mean this double. A value of 32 bits is one of 64 first, as in Spark.
+pub(super) fn shortest(value: f64) -> Option<(i128, i32)> {
+    digits(&format!("{value:e}"))
 }
 
 /// Digits in plain notation.
@@ -127,9 +123,4 @@ pub(super) fn plain(unscaled: i128, scale: u8) -> String {
         Some((whole, fraction)) if 0 < scale => format!("{sign}{whole}.{fraction}"),
         _ => format!("{sign}{digits}"),
     }
-}
-
-/// The double nearest to a decimal.
-pub(super) fn to_double(unscaled: i128, scale: u8) -> Option<f64> {
-    format!("{unscaled}e-{scale}").parse().ok()
 }

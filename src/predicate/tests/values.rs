@@ -84,12 +84,42 @@ fn numbers_are_reckoned_as_in_spark() {
         ("CAST(1 AS BOOLEAN)", lit(true)),
         ("CAST(TRUE AS INT)", lit(1)),
         ("bigint(5) * 2", lit(10_i64)),
+        // What exceeds 64 bits is the last of them; what is no number is 0.
+        ("ceil(1e30)", lit(i64::MAX)),
+        ("floor(-1e30)", lit(i64::MIN)),
+        ("floor(double('NaN'))", lit(0_i64)),
+        // A float counts with its value, not with the digits that stand for it.
+        (
+            "CAST(CAST('0.1' AS FLOAT) AS DOUBLE)",
+            lit(f64::from(0.1_f32)),
+        ),
+        (
+            "CAST(CAST('0.1' AS FLOAT) AS DECIMAL(10,9))",
+            lit(decimal(100_000_001, 10, 9)),
+        ),
     ] {
         let Expression::Literal(expected) = expected else {
             panic!()
         };
         assert_eq!(value_in(sql, &nothing()).as_ref(), Ok(&expected), "{sql}");
     }
+}
+
+/// Spark makes a double of a float before it makes a decimal of it, in a cast as in rounding.
+#[test]
+fn floats_are_doubles_before_they_are_decimals() {
+    let tenth = row(&[("single", Scalar::Float(0.1))]);
+    assert_eq!(
+        value_in("CAST(single AS DECIMAL(20,17))", &tenth),
+        Ok(decimal(10_000_000_149_011_612, 20, 17))
+    );
+    assert_eq!(
+        value_in("CAST(single AS DECIMAL(10,2))", &tenth),
+        Ok(decimal(10, 10, 2))
+    );
+    // 1.005 in 32 bits is less than it says.
+    let near = row(&[("single", Scalar::Float(1.005))]);
+    assert_eq!(value_in("round(single, 2)", &near), Ok(Scalar::Float(1.0)));
 }
 
 #[test]
