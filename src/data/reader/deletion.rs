@@ -47,19 +47,6 @@ fn as_missing(error: Error) -> Error {
     }
 }
 
-/// What to delete of so many rows, so that of those in `only` the ones that are not deleted are left.
-pub(super) fn all_but(
-    only: &RoaringTreemap,
-    rows: u64,
-    deleted: Option<RoaringTreemap>,
-) -> RoaringTreemap {
-    let mut rest = RoaringTreemap::new();
-    rest.insert_range(0..rows);
-    rest -= only;
-    rest |= deleted.unwrap_or_default();
-    rest
-}
-
 /// Whether all of these rows are deleted.
 pub(super) fn covers(deleted: Option<&RoaringTreemap>, rows: Range<u64>) -> bool {
     deleted.is_some_and(|deleted| count(deleted, &rows) == rows.end - rows.start)

@@ -34,6 +34,7 @@ use crate::protocol::arrow::conform;
 use crate::protocol::deletion_vector::check_rows;
 use crate::protocol::location;
 use crate::protocol::schema::DataType;
+use crate::protocol::statistics::FileStatistics;
 use crate::protocol::value::Scalar;
 use crate::storage::Storage;
 use crate::storage::parquet::{ParquetFile, ReadRequest};
@@ -65,7 +66,13 @@ pub(crate) struct DataFile {
     pub(crate) deletion_vector: Option<DeletionVectorDescriptor>,
     /// Which rows are meant; without it, all.
     pub(crate) only: Option<Arc<RoaringTreemap>>,
+    /// How many rows it has, deleted ones included, if the log says.
+    pub(crate) physical_rows: Option<u64>,
 }
+
+/// Rows of one file at most. Encoded as runs they take next to no bytes, so the size of a file does not bound them; no
+/// writer puts 2^34 rows into one, and to count as far takes seconds.
+const FILE_ROWS_MAX: u64 = 1 << 34;
 
 impl DataFile {
     /// The logical file that an action adds.
@@ -84,6 +91,10 @@ impl DataFile {
             partition_values: add.partition_values.clone(),
             deletion_vector: add.deletion_vector.clone(),
             only: None,
+            physical_rows: add
+                .stats
+                .as_deref()
+                .and_then(|stats| FileStatistics::parse(stats)?.num_records()),
         })
     }
 }
@@ -131,6 +142,9 @@ struct Opened {
     constants: Vec<Option<Scalar>>,
     groups: Vec<Group>,
     deleted: Option<RoaringTreemap>,
+    /// Of all rows, only these.
+    only: Option<Arc<RoaringTreemap>>,
+    physical_rows: Option<u64>,
     counters: Arc<ReadCounters>,
 }
 
@@ -193,13 +207,13 @@ impl Reader {
         let (storage, key) = self.storage.locate(location::resolve(&file.path)?)?;
         let parquet = ParquetFile::open(&storage, &key, Some(file.size));
         let deleted = deleted_rows(&self.storage, file.deletion_vector.as_ref());
-        let (mut parquet, mut deleted) = futures::future::try_join(parquet, deleted).await?;
-        if let Some(only) = &file.only {
-            check_rows(only, parquet.num_rows())?;
-            deleted = Some(deletion::all_but(only, parquet.num_rows(), deleted));
+        let (mut parquet, deleted) = futures::future::try_join(parquet, deleted).await?;
+        if FILE_ROWS_MAX < parquet.num_rows() {
+            let message = "a data file claims more rows than a file may have";
+            return Err(Error::corrupt(Code::LimitExceeded, message));
         }
-        if let Some(deleted) = &deleted {
-            check_rows(deleted, parquet.num_rows())?;
+        for rows in file.only.as_deref().into_iter().chain(&deleted) {
+            check_rows(rows, parquet.num_rows())?;
         }
         let descriptor = parquet.metadata().file_metadata().schema_descr();
         let schema = FileSchema::new(descriptor, parquet.arrow_schema(), plan.plan.find)?;
@@ -229,7 +243,11 @@ impl Reader {
         }
         groups.retain(|group| {
             let first = parquet.first_row_of(group.index).unwrap_or(0);
-            0 < group.selected() && !deletion::covers(deleted.as_ref(), first..first + group.rows)
+            let rows = first..first + group.rows;
+            let meant = |only: &Arc<RoaringTreemap>| 0 < deletion::count(only, &rows);
+            0 < group.selected()
+                && file.only.as_ref().is_none_or(meant)
+                && !deletion::covers(deleted.as_ref(), rows)
         });
         let counters = Arc::clone(&self.counters);
         let count = |counter: &AtomicU64, value| counter.fetch_add(value, Ordering::Relaxed);
@@ -250,6 +268,8 @@ impl Reader {
             constants,
             groups,
             deleted,
+            only: file.only.clone(),
+            physical_rows: file.physical_rows,
             counters,
         })
     }
@@ -274,8 +294,15 @@ impl FileReader {
 
     /// The rows of the file that are not deleted, whatever is left to read.
     pub(crate) fn rows_left(&self) -> u64 {
-        let deleted = self.0.deleted.as_ref().map_or(0, RoaringTreemap::len);
-        self.file_rows().saturating_sub(deleted)
+        let deleted = self.0.deleted.as_ref();
+        let gone =
+            |rows: &RoaringTreemap| deleted.map_or(0, |deleted| deleted.intersection_len(rows));
+        match self.0.only.as_deref() {
+            Some(only) => only.len().saturating_sub(gone(only)),
+            None => self
+                .file_rows()
+                .saturating_sub(deleted.map_or(0, RoaringTreemap::len)),
+        }
     }
 
     /// The rows of some parts, in their order.
@@ -319,9 +346,11 @@ type Decoded = BoxStream<'static, Result<(RecordBatch, Option<UInt64Array>)>>;
 
 impl Opened {
     async fn decode(&self, groups: &[Group]) -> Result<Decoded> {
-        let positions = self.plan.plan.row_positions || self.deleted.is_some();
+        let positions =
+            self.plan.plan.row_positions || self.deleted.is_some() || self.only.is_some();
         let batch_rows = self.plan.plan.batch_rows.max(1);
         if self.mapping.leaves.is_empty() {
+            self.check_row_counts(groups)?;
             return Ok(self.count_rows(groups, batch_rows, positions));
         }
         let descriptor = self.file.metadata().file_metadata().schema_descr();
@@ -345,6 +374,31 @@ impl Opened {
             Ok((batch, Some(numbers)))
         };
         Ok(self.file.read(request).await?.map(split).boxed())
+    }
+
+    /// Holds the row counts of the footer against what else is said of them: nothing is decoded that would show that
+    /// they are wrong.
+    fn check_row_counts(&self, groups: &[Group]) -> Result<()> {
+        let rows = self.file.num_rows();
+        if let Some(said) = self.physical_rows.filter(|said| *said != rows) {
+            let message = "a data file has another number of rows than the log says";
+            return Err(corrupt(message).with("rows", rows).with("expected", said));
+        }
+        for group in groups {
+            let chunks = self.file.metadata().row_groups().get(group.index);
+            let mut chunks = chunks
+                .map(|group| group.columns().iter())
+                .into_iter()
+                .flatten();
+            // Outside of lists and maps each row has one value, or one null.
+            let flat = chunks.find(|chunk| chunk.column_descr().max_rep_level() == 0);
+            if flat.is_some_and(|chunk| u64::try_from(chunk.num_values()) != Ok(group.rows)) {
+                return Err(corrupt(
+                    "a row group of a data file claims another number of rows than its columns have",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Batches without columns: the footer says how many rows there are.
@@ -388,43 +442,45 @@ impl Opened {
         positions: Option<UInt64Array>,
         filter: bool,
     ) -> Result<Rows> {
-        let read = self.assemble(decoded)?;
-        let mut keep = match (&self.plan.plan.predicate, filter) {
+        // Rows that are deleted are no rows of the table: whatever they hold must neither fail nor be refused.
+        let live = positions
+            .as_ref()
+            .and_then(|positions| self.live(positions));
+        let (decoded, positions) = match live {
+            None => (decoded.clone(), positions),
+            Some(live) => cut(decoded, positions, live)?,
+        };
+        let read = self.assemble(&decoded)?;
+        let keep = match (&self.plan.plan.predicate, filter) {
             (Some(predicate), true) => Some(without_nulls(predicate.evaluate(&read)?)),
             _ => None,
         };
-        if let (Some(deleted), Some(positions)) = (&self.deleted, &positions)
-            && let Some(live) = deletion::live(deleted, positions)
-        {
-            keep = Some(match keep {
-                Some(keep) => &keep & &live,
-                None => live,
-            });
-        }
-        let mut rows = read.num_rows();
-        let mut columns = self.output(&read)?;
-        let mut positions = positions.filter(|_| self.plan.plan.row_positions);
-        let kept = keep.as_ref().map_or(rows, BooleanBuffer::count_set_bits);
-        if let Some(keep) = keep.filter(|_| kept < rows) {
-            let filter = FilterBuilder::new(&BooleanArray::new(keep, None))
-                .optimize()
-                .build();
-            let cut = columns.iter().map(|column| filter.filter(column));
-            columns = cut.collect::<Result<_, _>>().map_err(unfit)?;
-            let cut = positions
-                .map(|positions| filter.filter(&positions))
-                .transpose()
-                .map_err(unfit)?;
-            positions = cut.and_then(|cut| cut.as_primitive_opt::<UInt64Type>().cloned());
-            rows = kept;
-        }
-        self.counters
-            .rows_returned
-            .fetch_add(rows as u64, Ordering::Relaxed);
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let schema = Arc::clone(&self.plan.output_arrow);
+        let positions = positions.filter(|_| self.plan.plan.row_positions);
+        let options = RecordBatchOptions::new().with_row_count(Some(read.num_rows()));
+        let (schema, columns) = (Arc::clone(&self.plan.output_arrow), self.output(&read)?);
         let batch = RecordBatch::try_new_with_options(schema, columns, &options).map_err(unfit)?;
+        let (batch, positions) = match keep.filter(|keep| keep.count_set_bits() < keep.len()) {
+            None => (batch, positions),
+            Some(keep) => cut(&batch, positions, keep)?,
+        };
+        let returned = &self.counters.rows_returned;
+        returned.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
         Ok(Rows { batch, positions })
+    }
+
+    /// Which of the rows at these ascending positions are there; `None` if all are.
+    fn live(&self, positions: &UInt64Array) -> Option<BooleanBuffer> {
+        let deleted = self.deleted.as_ref();
+        let live = deleted.and_then(|deleted| deletion::live(deleted, positions));
+        let Some(only) = &self.only else {
+            return live;
+        };
+        let meant = positions.values().iter().map(|row| only.contains(*row));
+        let meant: BooleanBuffer = meant.collect();
+        Some(match live {
+            Some(live) => &live & &meant,
+            None => meant,
+        })
     }
 
     /// The columns of the read, in the table's types.
@@ -489,6 +545,28 @@ fn bring(array: &ArrayRef, data_type: &DataType, column: &str) -> Result<ArrayRe
         }
         _ => error,
     })
+}
+
+/// The rows of which the bits are set, and their positions.
+fn cut(
+    batch: &RecordBatch,
+    positions: Option<UInt64Array>,
+    keep: BooleanBuffer,
+) -> Result<(RecordBatch, Option<UInt64Array>)> {
+    let rows = keep.count_set_bits();
+    let filter = FilterBuilder::new(&BooleanArray::new(keep, None))
+        .optimize()
+        .build();
+    let columns = batch.columns().iter().map(|column| filter.filter(column));
+    let columns = columns.collect::<Result<_, _>>().map_err(unfit)?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(batch.schema(), columns, &options);
+    let positions = positions
+        .map(|positions| filter.filter(&positions))
+        .transpose()
+        .map_err(unfit)?;
+    let positions = positions.and_then(|cut| cut.as_primitive_opt::<UInt64Type>().cloned());
+    Ok((batch.map_err(unfit)?, positions))
 }
 
 fn without_nulls(mask: BooleanArray) -> BooleanBuffer {

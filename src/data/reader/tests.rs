@@ -11,6 +11,9 @@ use arrow_schema::{DataType as ArrowType, Field as ArrowField, Fields};
 use futures::TryStreamExt;
 use parquet::arrow::ArrowWriter;
 use parquet::data_type::{ByteArray, ByteArrayType, Int32Type, Int96, Int96Type};
+use parquet::file::metadata::{
+    FileMetaData, ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter,
+};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -61,6 +64,7 @@ fn file_of(bytes: &[u8]) -> DataFile {
         partition_values: PartitionValues::new(),
         deletion_vector: None,
         only: None,
+        physical_rows: None,
     }
 }
 
@@ -753,6 +757,109 @@ async fn deleted_rows_are_left_out_by_their_position_in_the_file() {
     let counted = rows_of(&storage, &file, counted).await.unwrap();
     let counted: usize = counted.iter().map(|rows| rows.batch.num_rows()).sum();
     assert_eq!(counted, 5000 - rows.len());
+}
+
+/// What a deleted row holds is nobody's: not a divisor of zero, not a null where there must be none.
+#[tokio::test]
+async fn the_predicate_is_never_asked_of_rows_that_are_deleted() {
+    let storage = storage();
+    let rows = batch(vec![
+        ("a", Arc::new(Int64Array::from(vec![6, 6, 6]))),
+        (
+            "b",
+            Arc::new(Int64Array::from(vec![Some(0), Some(2), None])),
+        ),
+    ]);
+    let mut file = put(&storage, parquet(&rows, properties())).await;
+    let schema = Schema::new([
+        Field::new("a", DataType::LONG, false),
+        Field::new("b", DataType::LONG, false),
+    ])
+    .unwrap();
+    let of = || filtered(&schema, "a / b > 1");
+    assert!(rows_of(&storage, &file, of()).await.is_err());
+    file.deletion_vector = Some(vector(&[0, 2]).1);
+    let found = read(&storage, &file, of()).await;
+    assert_eq!((longs(&found, 0), longs(&found, 1)), (vec![6], vec![2]));
+}
+
+/// Rows that a change is about, of a file that claims more rows than fit in memory as a set.
+#[tokio::test]
+async fn some_rows_of_a_file_are_read_without_a_set_of_all_others() {
+    let storage = storage();
+    let mut file = put(&storage, parquet(&ids(0..5000), small_groups())).await;
+    let only: RoaringTreemap = [7, 1500, 1501, 4999].into_iter().collect();
+    file.only = Some(Arc::new(only));
+    file.deletion_vector = Some(vector(&[8, 1501]).1);
+    let reader = Reader::new(&storage, plan(&id_schema())).unwrap();
+    let opened = reader.open(&file).await.unwrap();
+    assert_eq!((opened.parts(), opened.rows_left()), (3, 3));
+    let found = read(&storage, &file, plan(&id_schema())).await;
+    assert_eq!(longs(&found, 0), [7, 1500, 4999]);
+}
+
+/// The footer with other numbers of rows: what the writer says of its row groups, and in all.
+fn claiming(bytes: &[u8], rows: &[i64]) -> Vec<u8> {
+    let metadata = ParquetMetaDataReader::new()
+        .parse_and_finish(&bytes::Bytes::copy_from_slice(bytes))
+        .unwrap();
+    let groups = metadata.row_groups().iter().zip(rows);
+    let groups = groups.map(|(group, rows)| {
+        let group = group.clone().into_builder();
+        group.set_num_rows(*rows).build().unwrap()
+    });
+    let file = metadata.file_metadata();
+    let file = FileMetaData::new(
+        file.version(),
+        rows.iter().sum(),
+        file.created_by().map(str::to_owned),
+        None,
+        file.schema_descr_ptr(),
+        None,
+    );
+    let metadata = ParquetMetaData::new(file, groups.collect());
+    let length = bytes[bytes.len() - 8..bytes.len() - 4].try_into().unwrap();
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap();
+    let mut claimed = bytes[..bytes.len() - 8 - length].to_vec();
+    let mut tail = Vec::new();
+    ParquetMetaDataWriter::new(&mut tail, &metadata)
+        .finish()
+        .unwrap();
+    claimed.extend(tail);
+    claimed
+}
+
+#[tokio::test]
+async fn h_8_rows_that_only_the_footer_claims_are_not_counted() {
+    let (storage, other) = (storage(), storage());
+    let counted = || ReadPlan {
+        schema: Arc::new(Schema::default()),
+        ..plan(&id_schema())
+    };
+    let true_bytes = parquet(&ids(0..2500), small_groups());
+    let mut file = put(&storage, claiming(&true_bytes, &[1000, 1000, 500])).await;
+    assert!(rows_of(&storage, &file, counted()).await.is_ok());
+    file.physical_rows = Some(2499);
+    let error = rows_of(&storage, &file, counted()).await.unwrap_err();
+    assert_eq!(error.code(), Code::DataCorrupt);
+
+    let over = claiming(&true_bytes, &[1000, 1000, 501]);
+    let file = put(&other, over).await;
+    let error = rows_of(&other, &file, counted()).await.unwrap_err();
+    assert_eq!(error.code(), Code::DataCorrupt);
+    assert_eq!(error.context_value("path"), Some("f.parquet"));
+}
+
+#[tokio::test]
+async fn h_8_a_file_claims_no_more_rows_than_a_file_may_have() {
+    let storage = storage();
+    let rows = ids(0..20_000);
+    let bytes = parquet(&rows, small_groups());
+    let most = i64::from(i32::MAX);
+    let file = put(&storage, claiming(&bytes, &[most; 20])).await;
+    let reader = Reader::new(&storage, plan(&id_schema())).unwrap();
+    let error = reader.open(&file).await.unwrap_err();
+    assert_eq!(error.code(), Code::LimitExceeded);
 }
 
 #[tokio::test]

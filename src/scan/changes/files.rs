@@ -10,7 +10,8 @@ use crate::data::reader::{DataFile, deleted_rows};
 use crate::error::{Code, Error, Result};
 use crate::log::checkpoint::{FileColumns, StatsWanted};
 use crate::log::commit::Commit;
-use crate::protocol::action::{Add, Remove};
+use crate::protocol::Version;
+use crate::protocol::action::{Add, PartitionValues, Remove};
 use crate::snapshot::{At, Snapshot};
 
 /// What all rows of some files are.
@@ -50,6 +51,7 @@ pub(super) async fn steps(commit: &Commit, end: &Snapshot) -> Result<Vec<Step>> 
                 partition_values,
                 deletion_vector: None,
                 only: None,
+                physical_rows: None,
             })
         });
         let files = files.collect::<Result<_>>()?;
@@ -66,12 +68,19 @@ pub(super) async fn steps(commit: &Commit, end: &Snapshot) -> Result<Vec<Step>> 
         );
     }
     let (mut gone, mut new) = (Vec::new(), Vec::new());
+    let mut unsaid: BTreeMap<String, Remove> = BTreeMap::new();
     for row in (0..commit.removes.len()).filter(|row| commit.removes.data_change(*row)) {
         let remove = commit.removes.remove(row);
-        match added.remove(&*commit.removes.canonical_path(row)) {
-            Some(add) => differ(&remove, &add, end, (&mut gone, &mut new)).await?,
-            None => gone.push(removed(&remove, commit, end).await?),
+        let path = commit.removes.canonical_path(row);
+        let said = remove.size.zip(remove.partition_values.clone());
+        match (added.remove(&*path), said) {
+            (Some(add), _) => differ(&remove, &add, end, (&mut gone, &mut new)).await?,
+            (None, Some(said)) => gone.push(removed(&remove, said)?),
+            (None, None) => drop(unsaid.insert(path.into_owned(), remove)),
         }
+    }
+    if !unsaid.is_empty() {
+        gone.extend(said_before(unsaid, commit.version, end).await?);
     }
     for add in added.values() {
         new.push(DataFile::of(add)?);
@@ -122,49 +131,52 @@ async fn differ(
     Ok(())
 }
 
-/// The file that a remove takes away. Removes may leave out what their add said; then the version before knows.
-async fn removed(remove: &Remove, commit: &Commit, end: &Snapshot) -> Result<DataFile> {
-    let known = remove.size.zip(remove.partition_values.clone());
-    let (bytes, partition_values) = match known {
-        Some(known) => known,
-        None => added_before(remove, commit, end).await?,
-    };
+/// The file that a remove takes away: of so many bytes, in this partition.
+fn removed(remove: &Remove, (bytes, partition_values): (i64, PartitionValues)) -> Result<DataFile> {
     Ok(DataFile {
         path: remove.path.clone(),
         size: size(bytes, &remove.path)?,
         partition_values,
         deletion_vector: remove.deletion_vector.clone(),
         only: None,
+        physical_rows: None,
     })
 }
 
-async fn added_before(
-    remove: &Remove,
-    commit: &Commit,
+/// The files of removes, by path, that leave out what their adds said: the version before knows.
+async fn said_before(
+    mut removes: BTreeMap<String, Remove>,
+    version: Version,
     end: &Snapshot,
-) -> Result<(i64, crate::protocol::action::PartitionValues)> {
-    let unknown = || {
-        let message = "a commit removes a file that was not there, and does not say what it was";
-        let error = Error::corrupt(Code::CorruptCommit, message);
-        error
-            .with("version", commit.version)
-            .with("path", &remove.path)
-    };
-    let version = commit.version.checked_sub(1).ok_or_else(unknown)?;
-    let before = Snapshot::load_at(end.storage(), end.environment(), At::Version(version)).await?;
-    let columns = FileColumns {
-        stats: StatsWanted::None,
-        tags: false,
-        partition_values_parsed: false,
-    };
-    let mut batches = before.files(columns).await?;
-    while let Some(batch) = batches.try_next().await? {
-        if let Some(row) = (0..batch.len()).find(|row| batch.path(*row) == remove.path) {
-            let add = batch.add(row);
-            return Ok((add.size, add.partition_values));
+) -> Result<Vec<DataFile>> {
+    let mut files = Vec::with_capacity(removes.len());
+    if let Some(before) = version.checked_sub(1) {
+        let before =
+            Snapshot::load_at(end.storage(), end.environment(), At::Version(before)).await?;
+        let columns = FileColumns {
+            stats: StatsWanted::None,
+            tags: false,
+            partition_values_parsed: false,
+        };
+        let mut batches = before.files(columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            for row in 0..batch.len() {
+                if let Some(remove) = removes.remove(&*batch.canonical_path(row)) {
+                    let add = batch.add(row);
+                    files.push(removed(&remove, (add.size, add.partition_values))?);
+                }
+            }
         }
     }
-    Err(unknown())
+    match removes.values().next() {
+        None => Ok(files),
+        Some(remove) => {
+            let message =
+                "a commit removes a file that was not there, and does not say what it was";
+            let error = Error::corrupt(Code::CorruptCommit, message);
+            Err(error.with("version", version).with("path", &remove.path))
+        }
+    }
 }
 
 fn size(bytes: i64, path: &str) -> Result<u64> {
