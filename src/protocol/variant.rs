@@ -26,6 +26,8 @@ pub const EXTENSION_NAME: &str = "arrow.parquet.variant";
 pub const EXTENSION_KEY: &str = "ARROW:extension:name";
 /// How deep arrays and objects may nest in a variant that is printed.
 pub const VARIANT_DEPTH_MAX: usize = 200;
+/// How many bytes one variant may have that is put together from parts: fields may refer to the same bytes over and over.
+pub const VARIANT_BYTES_MAX: usize = 128 << 20;
 /// How many bytes of JSON one variant may become.
 pub const VARIANT_JSON_BYTES_MAX: usize = 256 << 20;
 

@@ -5,6 +5,7 @@
 //!
 //! Spec: [Variant Shredding](https://github.com/apache/parquet-format/blob/master/VariantShredding.md).
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,10 +19,14 @@ use arrow_schema::{ArrowError, DataType as ArrowType, TimeUnit};
 
 use crate::error::Error;
 use crate::protocol::schema::{DataType, PrimitiveType};
-use crate::protocol::variant::{Dictionary, Scalar, Value, array, object, scalar};
+use crate::protocol::variant::{
+    Dictionary, Scalar, VARIANT_BYTES_MAX, Value, array, object, scalar,
+};
 
 /// How deep columns of a shredded variant may nest.
 const SHREDDED_DEPTH_MAX: usize = 100;
+/// What a column of a batch holds: its offsets have 32 bits and a sign.
+const BATCH_BYTES_MAX: usize = (1 << 31) - 1;
 
 /// The group of columns that holds variants, as structs of `metadata` and `value`.
 pub(super) fn assemble(group: &ArrayRef) -> Result<ArrayRef, ArrowError> {
@@ -95,11 +100,20 @@ impl<'a> Shredded<'a> {
         offsets.push(0);
         for row in 0..metadata.len() {
             if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
-                let dictionary = Dictionary::parse(metadata.value(row)).map_err(external)?;
-                match self.row(&dictionary, row)? {
-                    Some(value) => bytes.extend_from_slice(&value),
-                    None => bytes.extend_from_slice(&null()?),
+                let one = One {
+                    dictionary: Dictionary::parse(metadata.value(row)).map_err(external)?,
+                    left: Cell::new(VARIANT_BYTES_MAX),
+                };
+                let value = match self.row(&one, row)? {
+                    Some(value) => value,
+                    None => null()?,
+                };
+                // Before they are taken: what does not fit must not take memory either.
+                let end = bytes.len().saturating_add(value.len());
+                if BATCH_BYTES_MAX < end {
+                    return Err(invalid("the variants of a batch exceed 2 GiB"));
                 }
+                bytes.extend_from_slice(&value);
             }
             let end = i32::try_from(bytes.len());
             offsets.push(end.map_err(|_| invalid("the variants of a batch exceed 2 GiB"))?);
@@ -112,19 +126,26 @@ impl<'a> Shredded<'a> {
     }
 
     /// The value of one row; `None` if it is missing, which is not the same as a null.
-    fn row(&self, dictionary: &Dictionary<'_>, row: usize) -> Result<Option<Vec<u8>>, ArrowError> {
+    fn row(&self, one: &One<'_>, row: usize) -> Result<Option<Vec<u8>>, ArrowError> {
         let value = self
             .value
             .filter(|value| value.is_valid(row))
             .map(|value| value.value(row));
         let typed = match &self.typed {
             Some(typed) if typed.is_valid(row) => typed,
-            _ => return Ok(value.map(<[u8]>::to_vec)),
+            _ => {
+                one.takes(value.map_or(0, <[u8]>::len))?;
+                return Ok(value.map(<[u8]>::to_vec));
+            }
         };
         match typed {
-            Typed::Object(_, fields) => partly(dictionary, fields, value, row).map(Some),
+            Typed::Object(_, fields) => partly(one, fields, value, row).map(Some),
             _ if value.is_some() => Err(invalid("a variant has two values")),
-            Typed::Leaf(column) => leaf(column, row).map(Some),
+            Typed::Leaf(column) => {
+                let value = leaf(column, row)?;
+                one.takes(value.len())?;
+                Ok(Some(value))
+            }
             Typed::List(list, element) => {
                 let range = list
                     .value_offsets()
@@ -132,14 +153,33 @@ impl<'a> Shredded<'a> {
                     .zip(list.value_offsets().get(row + 1));
                 let bound = |offset: i32| usize::try_from(offset).unwrap_or(0);
                 let range = range.map_or(0..0, |(start, end)| bound(*start)..bound(*end));
-                let elements = range.map(|index| match element.row(dictionary, index)? {
+                let elements = range.map(|index| match element.row(one, index)? {
                     Some(value) => Ok(value),
-                    None => null(),
+                    None => {
+                        one.takes(size_of::<Vec<u8>>())?;
+                        null()
+                    }
                 });
                 let elements = elements.collect::<Result<Vec<_>, _>>()?;
                 array(&elements).map(Some).map_err(external)
             }
         }
+    }
+}
+
+/// One variant, while it is put together.
+struct One<'a> {
+    dictionary: Dictionary<'a>,
+    /// How many bytes its parts may still have: those that lie side by side in memory until they are joined.
+    left: Cell<usize>,
+}
+
+impl One<'_> {
+    fn takes(&self, bytes: usize) -> Result<(), ArrowError> {
+        let left = self.left.get().checked_sub(bytes);
+        self.left
+            .set(left.ok_or_else(|| invalid("a variant is larger than 128 MiB"))?);
+        Ok(())
     }
 }
 
@@ -183,14 +223,15 @@ impl<'a> Typed<'a> {
 
 /// An object of fields in columns of their own, and of those that `value` holds besides.
 fn partly(
-    dictionary: &Dictionary<'_>,
+    one: &One<'_>,
     parts: &[(&str, Shredded<'_>)],
     value: Option<&[u8]>,
     row: usize,
 ) -> Result<Vec<u8>, ArrowError> {
+    let dictionary = &one.dictionary;
     let mut values = Vec::with_capacity(parts.len());
     for (name, part) in parts {
-        if let Some(value) = part.row(dictionary, row)? {
+        if let Some(value) = part.row(one, row)? {
             let id = dictionary.id(name).map_err(external)?;
             let id = id.ok_or_else(|| invalid("a field of a variant is not in its dictionary"))?;
             values.push((*name, id, value));
@@ -213,7 +254,10 @@ fn partly(
             fields.push((name, id, value));
         }
     }
-    object(fields).map_err(external)
+    let known: usize = values.iter().map(|(_, _, value)| value.len()).sum();
+    let whole = object(fields).map_err(external)?;
+    one.takes(whole.len().saturating_sub(known))?;
+    Ok(whole)
 }
 
 fn leaf(column: &ArrayRef, row: usize) -> Result<Vec<u8>, ArrowError> {
@@ -408,6 +452,67 @@ mod tests {
             found,
             said(&[Some(r#"["x",7,null]"#), Some("[]"), Some("null")])
         );
+    }
+
+    /// A few hundred kilobytes that refer to themselves: an object of which every field is the same long text.
+    #[test]
+    fn parts_that_share_their_bytes_do_not_become_gigabytes() {
+        const FIELDS: usize = 4096;
+        let text = scalar(Scalar::String(&"x".repeat(200_000))).unwrap();
+        let names: Vec<String> = (0..=FIELDS).map(|index| format!("f{index:05}")).collect();
+        let mut metadata = vec![0x81];
+        metadata.extend_from_slice(&(names.len() as u32).to_le_bytes()[..3]);
+        for end in 0..=names.len() {
+            metadata.extend_from_slice(&((end * 6) as u32).to_le_bytes()[..3]);
+        }
+        metadata.extend(names.concat().bytes());
+        // Large, with ids and offsets of three bytes; all offsets but the last are 0.
+        let mut value = vec![2 | (2 << 2) | (2 << 4) | (1 << 6)];
+        value.extend_from_slice(&(FIELDS as u32).to_le_bytes());
+        for id in 1..=FIELDS {
+            value.extend_from_slice(&(id as u32).to_le_bytes()[..3]);
+        }
+        value.extend(vec![0; FIELDS * 3]);
+        value.extend_from_slice(&(text.len() as u32).to_le_bytes()[..3]);
+        value.extend_from_slice(&text);
+        assert!(value.len() < 300_000);
+
+        let part = group(
+            vec![("typed_value", Arc::new(Int64Array::from(vec![1])))],
+            None,
+        );
+        let typed = group(vec![("f00000", part)], None);
+        let whole = |value: Vec<u8>| {
+            group(
+                vec![
+                    ("metadata", bytes(vec![Some(metadata.clone())])),
+                    ("value", bytes(vec![Some(value)])),
+                    ("typed_value", Arc::clone(&typed)),
+                ],
+                None,
+            )
+        };
+        let error = assemble(&whole(value)).unwrap_err().to_string();
+        assert!(error.contains("128 MiB"), "{error}");
+        // One such field is fine.
+        let one = object(vec![(names[1].as_str(), 1, text.as_slice())]).unwrap();
+        assert!(assemble(&whole(one)).is_ok());
+    }
+
+    #[test]
+    fn elements_are_counted_while_they_are_put_together() {
+        let long = scalar(Scalar::String(&"x".repeat(1 << 20))).unwrap();
+        let one = One {
+            dictionary: Dictionary::parse(NAMES).unwrap(),
+            left: Cell::new(VARIANT_BYTES_MAX),
+        };
+        let column = bytes(vec![Some(long)]);
+        let shredded = Shredded {
+            value: column.as_binary_opt(),
+            typed: None,
+        };
+        let taken = (0..200).find(|_| shredded.row(&one, 0).is_err());
+        assert_eq!(taken, Some(127));
     }
 
     #[test]

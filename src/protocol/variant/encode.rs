@@ -3,8 +3,8 @@
 //! Spec: [Variant Shredding](https://github.com/apache/parquet-format/blob/master/VariantShredding.md).
 
 use crate::error::Result;
-use crate::protocol::variant::corrupt;
 use crate::protocol::variant::decode::length;
+use crate::protocol::variant::{VARIANT_BYTES_MAX, corrupt};
 
 /// A value without parts, as it is to be stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -108,7 +108,7 @@ fn long(kind: u8, bytes: &[u8]) -> Result<Vec<u8>> {
 
 /// The bytes of an array of these elements.
 pub(crate) fn array(elements: &[Vec<u8>]) -> Result<Vec<u8>> {
-    let total = elements.iter().map(Vec::len).sum();
+    let total = bounded(elements.iter().map(Vec::len))?;
     let size = bytes_for(total)?;
     let large = u8::from(255 < elements.len());
     let mut out = vec![3 | (size - 1) << 2 | large << 4];
@@ -126,7 +126,7 @@ pub(crate) fn object(mut fields: Vec<(&str, usize, &[u8])>) -> Result<Vec<u8>> {
     for (_, _, value) in &mut fields {
         *value = value.get(..length(value)?).unwrap_or_default();
     }
-    let total = fields.iter().map(|(_, _, value)| value.len()).sum();
+    let total = bounded(fields.iter().map(|(_, _, value)| value.len()))?;
     let size = bytes_for(total)?;
     let id_size = bytes_for(fields.iter().map(|(_, id, _)| *id).max().unwrap_or(0))?;
     let large = u8::from(255 < fields.len());
@@ -144,6 +144,15 @@ pub(crate) fn object(mut fields: Vec<(&str, usize, &[u8])>) -> Result<Vec<u8>> {
         .iter()
         .for_each(|(_, _, value)| out.extend_from_slice(value));
     Ok(out)
+}
+
+/// How many bytes the parts have in all.
+fn bounded(lengths: impl Iterator<Item = usize>) -> Result<usize> {
+    let total = lengths.fold(0_usize, usize::saturating_add);
+    match total <= VARIANT_BYTES_MAX {
+        true => Ok(total),
+        false => Err(corrupt("it is larger than 128 MiB")),
+    }
 }
 
 fn count(out: &mut Vec<u8>, count: usize, large: u8) -> Result<()> {
