@@ -94,6 +94,17 @@ fn conform_column(
 
 /// Refuses times that lie between two microseconds, which is as fine as the table's are: cut, they would be others.
 fn refuse_finer_times(column: &ArrayRef, name: &str) -> Result<()> {
+    let elements = |values: &ArrayRef| refuse_finer_times(values, &format!("{name}.element"));
+    // Of what is encoded only the values that rows have count.
+    let plain = |values: &ArrowType| {
+        let timed = matches!(values, ArrowType::Timestamp(TimeUnit::Nanosecond, _));
+        if !timed && !values.is_nested() {
+            return Ok(());
+        }
+        let column = arrow_cast::cast(column, values);
+        let column = column.map_err(|cause| rejected("its values do not fit", name).because(cause));
+        refuse_finer_times(&column?, name)
+    };
     match column.data_type() {
         ArrowType::Timestamp(TimeUnit::Nanosecond, _) => {
             let times = column.as_primitive::<TimestampNanosecondType>();
@@ -110,12 +121,13 @@ fn refuse_finer_times(column: &ArrayRef, name: &str) -> Result<()> {
                 refuse_finer_times(column, &format!("{name}.{part}"))
             })
         }
-        ArrowType::List(_) => {
-            refuse_finer_times(column.as_list::<i32>().values(), &format!("{name}.element"))
-        }
-        ArrowType::LargeList(_) => {
-            refuse_finer_times(column.as_list::<i64>().values(), &format!("{name}.element"))
-        }
+        ArrowType::List(_) => elements(column.as_list::<i32>().values()),
+        ArrowType::LargeList(_) => elements(column.as_list::<i64>().values()),
+        ArrowType::ListView(_) => elements(column.as_list_view::<i32>().values()),
+        ArrowType::LargeListView(_) => elements(column.as_list_view::<i64>().values()),
+        ArrowType::FixedSizeList(_, _) => elements(column.as_fixed_size_list().values()),
+        ArrowType::Dictionary(_, values) => plain(values),
+        ArrowType::RunEndEncoded(_, values) => plain(values.data_type()),
         ArrowType::Map(_, _) => {
             let map = column.as_map();
             refuse_finer_times(map.keys(), &format!("{name}.key"))?;
@@ -301,6 +313,55 @@ mod tests {
         assert_eq!(found.schema(), schema.to_arrow().unwrap());
         assert_eq!(found.column(0).as_ref(), &Int64Array::from(vec![1, 2]));
         assert_eq!(found.column(2).null_count(), 2);
+    }
+
+    /// However a column is encoded that is taken in.
+    #[test]
+    fn times_finer_than_microseconds_are_refused_wherever_they_are() {
+        use arrow_array::types::Int32Type;
+        use arrow_array::{
+            DictionaryArray, FixedSizeListArray, LargeListViewArray, ListViewArray, RunArray,
+            TimestampNanosecondArray,
+        };
+        let fine = |nanos: i64| -> ArrayRef {
+            Arc::new(TimestampNanosecondArray::from(vec![1_000, nanos]).with_timezone("UTC"))
+        };
+        let element = || {
+            let ty = fine(0).data_type().clone();
+            Arc::new(ArrowField::new("element", ty, true))
+        };
+        let forms: [(&str, fn(ArrayRef, Arc<ArrowField>) -> ArrayRef); 5] = [
+            ("at", |values, _| {
+                let keys = Int32Array::from(vec![0, 1]);
+                Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).unwrap())
+            }),
+            ("at", |values, _| {
+                let ends = Int32Array::from(vec![1, 2]);
+                Arc::new(RunArray::<Int32Type>::try_new(&ends, &values).unwrap())
+            }),
+            ("list", |values, field| {
+                Arc::new(FixedSizeListArray::new(field, 1, values, None))
+            }),
+            ("list", |values, field| {
+                let (offsets, sizes) = (vec![0, 1].into(), vec![1, 1].into());
+                Arc::new(ListViewArray::new(field, offsets, sizes, values, None))
+            }),
+            ("list", |values, field| {
+                let (offsets, sizes) = (vec![0, 1].into(), vec![1, 1].into());
+                Arc::new(LargeListViewArray::new(field, offsets, sizes, values, None))
+            }),
+        ];
+        let schema = Schema::new([
+            Field::new("at", DataType::TIMESTAMP, true),
+            Field::new("list", DataType::array(DataType::TIMESTAMP, true), true),
+        ])
+        .unwrap();
+        for (name, form) in forms {
+            let rows = |nanos| batch(vec![(name, form(fine(nanos), element()))]);
+            assert!(conformed(&rows(2_000), &schema).is_ok(), "{name}");
+            let column = refusal(&rows(2_001), &schema).0;
+            assert!(column.starts_with(name), "{column}");
+        }
     }
 
     #[test]
