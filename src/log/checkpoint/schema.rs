@@ -371,7 +371,9 @@ impl Walk {
             return None;
         }
         self.left = self.left.checked_sub(1)?;
-        let bounds = ty.filter(|ty| has_bounds(ty)).cloned();
+        // Bounds from when the column had 32 bits are text of 32 bits: as 64 they would be too narrow.
+        let bounds = ty.filter(|ty| has_bounds(ty) && !field.was_float());
+        let bounds = bounds.cloned();
         Some(StatisticsField::Leaf {
             name: physical(field, self.mapped),
             bounds,

@@ -326,7 +326,7 @@ async fn files_are_ordered_by_typed_partition_values_and_have_a_page_index() {
 }
 
 /// The `add` column of a checkpoint, its rows without an add left out.
-async fn written_adds(storage: &Storage) -> StructArray {
+pub(super) async fn written_adds(storage: &Storage) -> StructArray {
     let read = ParquetRecordBatchReaderBuilder::try_new(parquet(storage, 1).await).unwrap();
     let batches: Vec<_> = read.build().unwrap().map(Result::unwrap).collect();
     let batch = concat_batches(&batches[0].schema(), &batches).unwrap();
@@ -335,7 +335,7 @@ async fn written_adds(storage: &Storage) -> StructArray {
     add.slice(first, add.len() - first)
 }
 
-fn within(parent: &StructArray, path: &[&str]) -> Option<ArrayRef> {
+pub(super) fn within(parent: &StructArray, path: &[&str]) -> Option<ArrayRef> {
     let (last, above) = path.split_last().unwrap();
     let parent = above.iter().fold(parent.clone(), |parent, name| {
         parent.column_by_name(name).unwrap().as_struct().clone()
