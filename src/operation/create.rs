@@ -179,26 +179,28 @@ impl Create {
     }
 
     fn actions(&self, environment: &Environment) -> Result<Vec<Action>> {
-        check_partition_columns(&self.schema, &self.partition_columns)?;
+        // The schema may be another table's, which knows its columns by names that mean nothing here.
+        let schema = self.schema.unmapped();
+        check_partition_columns(&schema, &self.partition_columns)?;
         let properties = TableProperties::parse(&self.properties)?;
         let features: Vec<_> = self
             .features
             .iter()
             .map(|name| TableFeature::from_name(name))
             .collect();
-        let protocol = feature::protocol_for(&self.schema, &self.properties, &features)?;
+        let protocol = feature::protocol_for(&schema, &self.properties, &features)?;
         let mut metadata = Metadata {
             id: environment.uuid().to_string(),
             name: None,
             description: self.description.clone(),
             format: Format::default(),
-            schema_string: self.schema.to_json(),
+            schema_string: schema.to_json(),
             partition_columns: self
                 .partition_columns
                 .iter()
                 .map(|name| {
                     // As the schema spells it: names are compared without regard to case.
-                    self.schema
+                    schema
                         .field(name)
                         .map_or_else(|| name.clone(), |field| field.name.clone())
                 })
@@ -209,13 +211,16 @@ impl Create {
         };
         if properties.column_mapping_mode != ColumnMappingMode::None {
             let mut name = |_: &Field| evolve::fresh_name(environment);
-            let schema = evolve::map_columns(&self.schema, &mut metadata, &mut name)?;
-            metadata.schema_string = schema.to_json();
+            let mapped = evolve::map_columns(&schema, &mut metadata, &mut name)?;
+            metadata.schema_string = mapped.to_json();
         }
         feature::check_readable(&protocol)?;
-        feature::check_writable(&protocol, &metadata, &self.schema)?;
-        let schema = Arc::new(self.schema.clone());
-        Rules::of(&schema, &metadata.configuration, environment.now_millis())?;
+        feature::check_writable(&protocol, &metadata, &schema)?;
+        Rules::of(
+            &Arc::new(schema),
+            &metadata.configuration,
+            environment.now_millis(),
+        )?;
         Ok(vec![Action::Protocol(protocol), Action::Metadata(metadata)])
     }
 

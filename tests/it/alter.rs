@@ -10,7 +10,7 @@ use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, ErrorKind, Snapshot, Table};
 
 use crate::support::store::Faulty;
-use crate::support::{create, id_schema, ids, ids_of, open, storage};
+use crate::support::{commit_key, create, id_schema, ids, ids_of, open, storage};
 
 async fn mapped(store: &Faulty) -> Table {
     let inner = Schema::new([Field::new("x", DataType::LONG, true)]).unwrap();
@@ -103,6 +103,87 @@ async fn columns_of_a_mapped_table_are_renamed_dropped_and_added_again() {
     assert_eq!(longs(&of_old, "id").await, [Some(1)]);
     let reopened = open(&store).await.unwrap();
     assert_eq!(longs(&reopened.snapshot(), "number").await, [Some(1)]);
+}
+
+/// A table made with the schema of a mapped one was written by the columns' names, and stays readable by them.
+#[tokio::test]
+async fn a_schema_of_a_mapped_table_brings_no_names_along() {
+    let (store, other) = (Faulty::default(), Faulty::default());
+    let schema = mapped(&store).await.snapshot().schema().clone();
+    let schema = Schema::clone(&schema);
+    let table = Table::create_in(storage(&other), Environment::system(), schema)
+        .partition_by(["part"])
+        .await
+        .unwrap();
+    let id = table.snapshot().schema().field("id").unwrap().clone();
+    assert_eq!((id.mapped_id(), id.mapped_name()), (None, None));
+    table
+        .append(rows(["id", "part", "s"], 1, "a"))
+        .await
+        .unwrap();
+    table
+        .alter()
+        .set_property("delta.columnMapping.mode", "name")
+        .await
+        .unwrap();
+    let reopened = open(&other).await.unwrap();
+    assert_eq!(longs(&reopened.snapshot(), "id").await, [Some(1)]);
+    let found = reopened
+        .snapshot()
+        .scan()
+        .filter_sql("part = 'a' AND s.x = 10");
+    assert_eq!(found.unwrap().collect().await.unwrap()[0].num_rows(), 1);
+}
+
+/// Notes of an earlier mapping, as other writers leave them, say nothing of files that were written without one.
+#[tokio::test]
+async fn stale_names_do_not_hide_the_rows_of_a_table_that_gets_mapping() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    table.append(ids([1, 2])).await.unwrap();
+    let first = store.bytes(&commit_key(0)).await.to_vec();
+    let first = String::from_utf8(first).unwrap();
+    let note = r#"\"metadata\":{\"delta.columnMapping.id\":9,\"delta.columnMapping.physicalName\":\"stale\"}"#;
+    let stale = first.replace(r#"\"metadata\":{}"#, note);
+    assert_ne!(first, stale);
+    store.remove(&commit_key(0)).await;
+    store.place(&commit_key(0), stale).await;
+    let table = open(&store).await.unwrap();
+    let name = table.snapshot().schema().field("id").unwrap().mapped_name();
+    assert_eq!(name.as_deref(), Some("stale"));
+    table
+        .alter()
+        .set_property("delta.columnMapping.mode", "name")
+        .await
+        .unwrap();
+    assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [1, 2]);
+}
+
+/// Trap 55: an added column is a new one, whatever its field says it was.
+#[tokio::test]
+async fn a_field_that_was_taken_from_a_schema_is_added_as_a_new_column() {
+    let store = Faulty::default();
+    let table = mapped(&store).await;
+    table
+        .append(rows(["id", "part", "s"], 1, "a"))
+        .await
+        .unwrap();
+    let saved = table.snapshot().schema().field("s").unwrap().clone();
+    let copy = Field {
+        name: "copy".to_owned(),
+        ..saved.clone()
+    };
+    table.alter().add_column(copy).await.unwrap();
+    let schema = table.snapshot().schema().clone();
+    let copy = schema.field("copy").unwrap();
+    assert_ne!(copy.mapped_id(), saved.mapped_id());
+    assert_ne!(copy.mapped_name(), saved.mapped_name());
+    table.alter().drop_column("s").await.unwrap();
+    table.alter().add_column(saved).await.unwrap();
+    for column in ["s", "copy"] {
+        let batches = table.snapshot().scan().select([column]).collect().await;
+        assert!(batches.unwrap()[0].column(0).is_null(0), "{column}");
+    }
 }
 
 /// Column Mapping: an existing table gets it without a file being touched.

@@ -12,7 +12,7 @@ use crate::protocol::action::{Metadata, Protocol};
 use crate::protocol::feature::{self, TableFeature};
 use crate::protocol::json::Json;
 use crate::protocol::property::{ColumnMappingMode, TableProperties};
-use crate::protocol::schema::{Field, Schema};
+use crate::protocol::schema::{Field, Schema, fold};
 use crate::snapshot::Snapshot;
 
 /// The property prefix of CHECK constraints.
@@ -92,7 +92,8 @@ impl Form {
                 "an added column cannot be generated: the rows that are there have no value for it";
             return Err(Error::invalid(Code::InvalidSchema, message).with("column", &field.name));
         }
-        self.schema = schema::added(&self.schema, parent, field)?;
+        // A field that was taken from a schema is a new column nonetheless: it must not find what another one wrote.
+        self.schema = schema::added(&self.schema, parent, &field.unmapped())?;
         Ok(())
     }
 
@@ -109,7 +110,7 @@ impl Form {
         })?;
         if path.len() == 1 {
             for column in &mut self.metadata.partition_columns {
-                if *column == old {
+                if fold(column) == fold(&old) {
                     name.clone_into(column);
                 }
             }
@@ -123,7 +124,8 @@ impl Form {
         let is_top = path.len() == 1;
         let partitions = self.metadata.partition_columns.clone();
         self.schema = schema::changed(&self.schema, path, &mut |field| {
-            if is_top && partitions.contains(&field.name) {
+            let is_it = |partition: &String| fold(partition) == fold(&field.name);
+            if is_top && partitions.iter().any(is_it) {
                 let message = "a partition column cannot be dropped";
                 return Err(invalid(message).with("column", &field.name));
             }
@@ -286,6 +288,10 @@ impl Form {
     /// ever had.
     fn map_columns(&mut self) -> Result<()> {
         let keep = !self.was_mapped;
+        if keep {
+            // Files so far were written by the columns' names, whatever notes of an earlier mapping say.
+            self.schema = self.schema.unmapped();
+        }
         let environment = self.environment.clone();
         let mut name = |field: &Field| match keep {
             true => field.name.clone(),

@@ -7,6 +7,8 @@ use crate::error::Result;
 use crate::protocol::json::Json;
 use crate::protocol::schema::{DataType, Field, Schema};
 
+/// What all notes of column mapping begin with.
+const NOTES: &str = "delta.columnMapping.";
 /// The note that holds a field's id.
 const ID: &str = "delta.columnMapping.id";
 /// The note that holds the name of a field in data files.
@@ -83,6 +85,39 @@ impl Mapper<'_> {
     }
 }
 
+impl Schema {
+    /// The schema without ids and names in data files: what one table knows its columns by says nothing of another's.
+    pub(crate) fn unmapped(&self) -> Self {
+        let fields = self.fields.iter().map(Field::unmapped);
+        Self {
+            fields: fields.collect(),
+        }
+    }
+}
+
+impl Field {
+    /// The field without ids and names in data files, at any depth.
+    pub(crate) fn unmapped(&self) -> Self {
+        let mut field = self.clone();
+        field.metadata.retain(|key, _| !key.starts_with(NOTES));
+        field.data_type = unmapped(&self.data_type);
+        field
+    }
+}
+
+fn unmapped(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Primitive(_) => data_type.clone(),
+        DataType::Struct(schema) => DataType::Struct(schema.unmapped()),
+        DataType::Array(array) => DataType::array(unmapped(&array.element), array.contains_null),
+        DataType::Map(map) => DataType::map(
+            unmapped(&map.key),
+            unmapped(&map.value),
+            map.value_contains_null,
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +147,7 @@ mod tests {
         let ids: Vec<_> = mapped.fields().iter().map(Field::mapped_id).collect();
         assert_eq!(ids, [Some(1), Some(2), Some(4), Some(6)]);
         assert_eq!(mapped.field("a").unwrap().mapped_name().unwrap(), "p-a");
+        assert_eq!(mapped.unmapped(), schema, "at every depth");
         let again = mapper.map(&mapped).unwrap();
         assert_eq!((again, mapper.max_id), (mapped.clone(), 7));
 
