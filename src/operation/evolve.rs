@@ -162,8 +162,12 @@ pub(crate) fn replace_schema(
         let message = "the schema of a table with column mapping cannot be replaced; alter its columns one by one";
         return Err(Error::unsupported(message));
     }
+    let mut partition_columns = Vec::with_capacity(base.partition_columns().len());
     for column in base.partition_columns() {
-        if schema.field(column).is_none() {
+        // As the new schema spells it.
+        if let Some(field) = schema.field(column) {
+            partition_columns.push(field.name.clone());
+        } else {
             let message = "the new schema lacks a partition column; add it to the rows, or create the table anew";
             return Err(Error::invalid(Code::InvalidSchema, message).with("column", column));
         }
@@ -176,6 +180,7 @@ pub(crate) fn replace_schema(
     }
     let metadata = Metadata {
         schema_string: schema.to_json(),
+        partition_columns,
         ..base.metadata().clone()
     };
     feature::check_writable(base.protocol(), &metadata, &schema)?;

@@ -151,6 +151,25 @@ async fn a_schema_is_replaced_on_request_only() {
 }
 
 /// Append-only Tables: rows are never removed.
+/// Names are found without regard to case, but partition values stand under the name that the schema has.
+#[tokio::test]
+async fn a_replaced_schema_spells_partition_columns_anew() {
+    let store = Faulty::default();
+    let table = partitioned(&store).await;
+    table.append(rows(&[(1, Some(1))])).await.unwrap();
+    let other = RecordBatch::try_from_iter([
+        ("DAY", Arc::new(Int32Array::from(vec![7])) as _),
+        ("id", Arc::new(Int64Array::from(vec![2])) as _),
+    ])
+    .unwrap();
+    table.overwrite(other).replace_schema().await.unwrap();
+    assert_eq!(table.snapshot().partition_columns(), ["DAY"]);
+    let reopened = open(&store).await.unwrap();
+    let found = reopened.snapshot().scan().filter_sql("day = 7").unwrap();
+    let found = found.collect().await.unwrap();
+    assert_eq!(found.iter().map(RecordBatch::num_rows).sum::<usize>(), 1);
+}
+
 #[tokio::test]
 async fn an_append_only_table_is_not_overwritten() {
     let store = Faulty::default();
