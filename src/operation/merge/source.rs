@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow_array::{RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
 use arrow_select::concat::concat_batches;
 use arrow_select::take::take_record_batch;
@@ -31,7 +31,7 @@ impl Source {
         let mut taken: Vec<RecordBatch> = Vec::new();
         let mut bytes = 0_u64;
         while let Some(batch) = batches.try_next().await.map_err(source_failed)? {
-            bytes = bytes.saturating_add(batch.get_array_memory_size() as u64);
+            bytes = bytes.saturating_add(size_of_rows(&batch));
             check_size(bytes, limit)?;
             let (schema, arrow) = match &form {
                 Some(form) => form,
@@ -54,6 +54,19 @@ impl Source {
     pub(super) fn take(&self, numbers: Vec<u32>) -> Result<RecordBatch> {
         take_record_batch(&self.rows, &UInt32Array::from(numbers)).map_err(unfit)
     }
+}
+
+/// What the rows of a batch take: batches that are slices of one share its buffers.
+fn size_of_rows(batch: &RecordBatch) -> u64 {
+    let size = |column: &ArrayRef| match column.to_data().get_slice_memory_size() {
+        Ok(bytes) => bytes,
+        Err(_) => column.get_array_memory_size(),
+    };
+    batch
+        .columns()
+        .iter()
+        .map(|column| size(column) as u64)
+        .fold(0, u64::saturating_add)
 }
 
 /// Refuses sources that take more memory than they may.
@@ -101,4 +114,25 @@ fn source_failed(cause: crate::operation::rows::SourceError) -> Error {
 fn unfit(cause: arrow_schema::ArrowError) -> Error {
     let message = "the rows of the source do not fit together";
     Error::invalid(Code::RowsRejected, message).because(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::Int64Array;
+
+    use super::*;
+    use crate::protocol::schema::{DataType, Field};
+
+    #[tokio::test]
+    async fn slices_of_one_batch_are_counted_once() {
+        let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4096));
+        let whole = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let slices: Vec<RecordBatch> = (0..64).map(|at| whole.slice(at * 64, 64)).collect();
+        let table = Schema::new([Field::new("id", DataType::LONG, true)]).unwrap();
+        let all = 4096 * 8;
+        let source = Source::collect(slices.clone().into(), &table, all).await;
+        assert_eq!(source.unwrap().rows.num_rows(), 4096);
+        let error = Source::collect(slices.into(), &table, all - 1).await;
+        assert_eq!(error.unwrap_err().code(), Code::LimitExceeded);
+    }
 }
