@@ -1,6 +1,6 @@
 //! Overwrite: new rows in place of all rows, of those of a condition, or of those of the same partitions.
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
@@ -228,19 +228,20 @@ async fn remove_files(
 
 /// Partitions by their typed values: two spellings of one value are one partition.
 struct Partitions {
-    values: Vec<Vec<Scalar>>,
+    values: BTreeMap<Key, Vec<Scalar>>,
 }
+
+/// What the values of two files have in common if they are one partition.
+type Key = Vec<String>;
 
 impl Partitions {
     fn of(state: &Snapshot, files: &[Add]) -> Result<Self> {
-        let mut values: Vec<Vec<Scalar>> = Vec::new();
+        let mut values = BTreeMap::new();
         for file in files {
             let partition = partition_of(state, file).ok_or_else(|| {
                 invalid("a new file has a partition value that is not of its column's type")
             })?;
-            if !values.iter().any(|known| same(known, &partition)) {
-                values.push(partition);
-            }
+            values.insert(key(&partition), partition);
         }
         Ok(Self { values })
     }
@@ -248,7 +249,7 @@ impl Partitions {
     /// A file whose partition cannot be told is no file of these.
     fn contains(&self, state: &Snapshot, file: &Add) -> bool {
         let partition = partition_of(state, file);
-        partition.is_some_and(|partition| self.values.iter().any(|known| same(known, &partition)))
+        partition.is_some_and(|partition| self.values.contains_key(&key(&partition)))
     }
 
     fn predicate(&self, state: &Snapshot) -> Predicate {
@@ -260,18 +261,20 @@ impl Partitions {
             });
             equal.reduce(Predicate::and)
         };
-        let any = self.values.iter().filter_map(one).reduce(Predicate::or);
+        let any = self.values.values().filter_map(one).reduce(Predicate::or);
         any.unwrap_or_else(|| Predicate::from(Expression::Or(Vec::new())))
     }
 }
 
-fn same(left: &[Scalar], right: &[Scalar]) -> bool {
-    let equal = |(left, right): (&Scalar, &Scalar)| match (left.is_null(), right.is_null()) {
-        (true, true) => true,
-        (false, false) => left.compare(right) == Some(Ordering::Equal),
-        _ => false,
+/// The values of a column have one type: then they are equal where they look the same, both zeros and all NaN taken
+/// for one.
+fn key(values: &[Scalar]) -> Key {
+    let one = |value: &Scalar| match *value {
+        Scalar::Float(value) => format!("{:?}", Scalar::Float(value + 0.0)),
+        Scalar::Double(value) => format!("{:?}", Scalar::Double(value + 0.0)),
+        ref value => format!("{value:?}"),
     };
-    left.iter().zip(right).all(equal)
+    values.iter().map(one).collect()
 }
 
 fn partition_of(state: &Snapshot, file: &Add) -> Option<Vec<Scalar>> {
@@ -286,4 +289,30 @@ fn partition_of(state: &Snapshot, file: &Add) -> Option<Vec<Scalar>> {
         Scalar::from_partition_value(text, field.data_type.as_primitive()?).ok()
     };
     columns.map(value).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_the_same_by_value() {
+        let of = |value: Scalar| key(&[Scalar::Integer(1), value]);
+        for (left, right) in [
+            (Scalar::Double(0.0), Scalar::Double(-0.0)),
+            (Scalar::Float(0.0), Scalar::Float(-0.0)),
+            (Scalar::Double(f64::NAN), Scalar::Double(-f64::NAN)),
+            (Scalar::Null, Scalar::Null),
+        ] {
+            assert_eq!(of(left), of(right));
+        }
+        for (left, right) in [
+            (Scalar::Null, Scalar::from("Null")),
+            (Scalar::Null, Scalar::from("")),
+            (Scalar::Double(0.1), Scalar::Double(f64::from(0.1_f32))),
+            (Scalar::from("a"), Scalar::from("A")),
+        ] {
+            assert_ne!(of(left), of(right));
+        }
+    }
 }
