@@ -18,6 +18,8 @@ use crate::pruning::check;
 use crate::support::store::Faulty;
 use crate::support::{block_on, commit_key, open, storage};
 
+mod history;
+
 /// Rows of `id` and `v`, with how often each is there.
 type Bag = BTreeMap<(Option<i64>, Option<String>), i64>;
 
@@ -401,10 +403,16 @@ async fn versions_that_recorded_nothing_are_refused_unless_asked_for() {
 
 #[tokio::test]
 async fn schemas_inside_a_range_have_one_answer_or_are_refused_by_version() {
+    for mode in ["name", "id"] {
+        schemas_inside_a_range(mode).await;
+    }
+}
+
+async fn schemas_inside_a_range(mapping: &str) {
     let store = Faulty::default();
     let table = Table::create_in(storage(&store), Environment::system(), schema())
         .property("delta.enableChangeDataFeed", "true")
-        .property("delta.columnMapping.mode", "name")
+        .property("delta.columnMapping.mode", mapping)
         .await
         .unwrap();
     table.append(rows(0..2)).await.unwrap();
@@ -460,4 +468,83 @@ async fn schemas_inside_a_range_have_one_answer_or_are_refused_by_version() {
 
 fn kinds_of(changes: &[RecordBatch]) -> usize {
     changes.iter().map(RecordBatch::num_rows).sum()
+}
+
+async fn actions(store: &Faulty, version: u64) -> Vec<Value> {
+    let bytes = store.bytes(&commit_key(version)).await.to_vec();
+    let lines = String::from_utf8(bytes).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+async fn one_action(store: &Faulty, version: u64, name: &str) -> Value {
+    let actions = actions(store, version).await;
+    let found = actions.iter().find(|action| !action[name].is_null());
+    found.unwrap()[name].clone()
+}
+
+/// The first version of a range may itself change the columns of the files that it takes away.
+#[tokio::test]
+async fn what_held_before_the_first_version_of_a_range_is_checked_too() {
+    let store = Faulty::default();
+    let table = recorded(&store, false).await;
+    table.append(rows(0..3)).await.unwrap();
+    table.append(rows(3..4)).await.unwrap();
+    let mut metadata = one_action(&store, 0, "metaData").await;
+    metadata["partitionColumns"] = json!(["v"]);
+    let removes = [1, 2].map(async |version| {
+        let add = one_action(&store, version, "add").await;
+        json!({"remove": {
+            "path": add["path"], "size": add["size"], "partitionValues": {}, "dataChange": true, "deletionTimestamp": 1
+        }})
+    });
+    let [first, second] = removes;
+    let info = json!({"commitInfo": {"timestamp": 1, "operation": "WRITE"}});
+    let lines = [
+        info,
+        json!({ "metaData": metadata }),
+        first.await,
+        second.await,
+    ];
+    let lines = lines.map(|line| line.to_string()).join("\n");
+    store.place(&commit_key(3), lines).await;
+    let table = open(&store).await.unwrap();
+    for from in [2, 3] {
+        let refused = table.changes(from).collect().await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused:?}");
+    }
+    // Before it, and after it, there is one meaning.
+    assert_eq!(kinds(table.changes(1).to(2)).await.len(), 4);
+}
+
+/// Removes of old writers have neither size nor partition, and may spell a path otherwise than its add.
+#[tokio::test]
+async fn removes_that_say_nothing_are_known_from_the_version_before() {
+    let store = Faulty::default();
+    let table = Table::create_in(storage(&store), Environment::system(), schema())
+        .property("delta.enableChangeDataFeed", "true")
+        .partition_by(["v"])
+        .await
+        .unwrap();
+    table.append(rows(0..6)).await.unwrap();
+    let adds: Vec<Value> = actions(&store, 1)
+        .await
+        .into_iter()
+        .filter(|action| !action["add"].is_null())
+        .collect();
+    assert_eq!(adds.len(), 3);
+    let info = json!({"commitInfo": {"timestamp": 1, "operation": "DELETE"}});
+    let mut lines = vec![info.to_string()];
+    for add in &adds {
+        let path = add["add"]["path"].as_str().unwrap().replace('-', "%2D");
+        let remove = json!({"path": path, "dataChange": true, "deletionTimestamp": 1});
+        lines.push(json!({ "remove": remove }).to_string());
+    }
+    store.place(&commit_key(2), lines.join("\n")).await;
+    let table = open(&store).await.unwrap();
+    let mut left = bag(&table.snapshot_at(1).await.unwrap()).await;
+    let seen = apply(&mut left, &table.changes(2).collect().await.unwrap());
+    assert_eq!((left, seen.len()), (Bag::new(), 6));
 }

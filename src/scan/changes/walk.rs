@@ -21,11 +21,13 @@ use crate::protocol::schema::{DataType, Field, Schema};
 use crate::scan::changes::evolution::{self, Columns};
 use crate::scan::changes::files::{Kind, Step, changes_rows, steps};
 use crate::scan::changes::{CHANGE_TYPE, Changes, expired, output};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{At, Snapshot};
 
 /// Goes through the commits of a range in their order.
 pub(super) struct Walk {
     end: Snapshot,
+    /// The first version of the range.
+    first: Version,
     schema: SchemaRef,
     /// File times of versions.
     times: Vec<(Version, i64)>,
@@ -45,12 +47,7 @@ impl Walk {
         times: Vec<(Version, i64)>,
     ) -> Result<Self> {
         let properties = start.properties();
-        let columns = Columns {
-            schema: start.schema(),
-            partition_columns: start.partition_columns(),
-            mapping: properties.column_mapping_mode,
-        };
-        evolution::check(&columns, &columns_of(&end), start.version())?;
+        evolution::check(&columns_of(start), &columns_of(&end), start.version())?;
         let reader = |change_type: bool| {
             let mut table = end.schema().fields().to_vec();
             if change_type {
@@ -75,6 +72,7 @@ impl Walk {
             data_files: reader(false)?,
             recorded: properties.enable_change_data_feed,
             unrecorded: changes.unrecorded,
+            first: start.version(),
             end,
             times,
         })
@@ -94,6 +92,9 @@ impl Walk {
         if !self.recorded && !self.unrecorded && changes_rows(commit) {
             let message = "the change data feed was not enabled at this version, so its changes were not recorded";
             return Err(Error::invalid(Code::InvalidArgument, message).with("version", version));
+        }
+        if version == self.first {
+            self.check_before(commit).await?;
         }
         let steps = steps(commit, &self.end)
             .await
@@ -126,6 +127,27 @@ impl Walk {
             self.recorded = properties.enable_change_data_feed;
         }
         Ok(())
+    }
+
+    /// Rows that the first commit of the range takes away were written in the columns of the version before it, which no
+    /// commit of the range tells of.
+    async fn check_before(&self, commit: &Commit) -> Result<()> {
+        let takes = |row: usize| commit.removes.data_change(row);
+        let takes = !commit.cdcs.is_empty() || (0..commit.removes.len()).any(takes);
+        let (Some(_), true, Some(before)) =
+            (&commit.metadata, takes, commit.version.checked_sub(1))
+        else {
+            return Ok(());
+        };
+        let (storage, environment) = (self.end.storage(), self.end.environment());
+        let before = Snapshot::load_at(storage, environment, At::Version(before)).await;
+        let before = before.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                expired(commit.version, commit.version.saturating_add(1)).because(error)
+            }
+            _ => error,
+        })?;
+        evolution::check(&columns_of(&before), &columns_of(&self.end), commit.version)
     }
 
     /// When the version was committed, in milliseconds since the epoch.
