@@ -195,3 +195,33 @@ async fn row_ids_are_refused_where_there_are_none() {
         "enabled, but the file has no first id"
     );
 }
+
+/// Ids stay with rows that are taken one by one: pages that a predicate leaves out, and files that are all deleted but one.
+#[tokio::test]
+async fn row_ids_stay_true_where_most_of_a_file_is_not_read() {
+    let store = Faulty::default();
+    let some = |values: std::ops::Range<i64>| values.map(Some).collect::<Vec<_>>();
+    let mut deleted = RoaringTreemap::new();
+    deleted.insert_range(0..9);
+    let data = encode(&deleted);
+    let vector = json!({
+        "storageType": "i", "pathOrInlineDv": inline_text(&data), "sizeInBytes": data.len(), "cardinality": 9,
+    });
+    let more = json!({"baseRowId": 0, "defaultRowCommitVersion": 1, "deletionVector": vector});
+    let first = put(&store, "a.parquet", &[("id", some(0..10))], more).await;
+    // Stored ids alone are enough.
+    let stored = [
+        ("id", some(20..22)),
+        (IDS, vec![Some(3), Some(2)]),
+        (VERSIONS, vec![Some(1), Some(1)]),
+    ];
+    let second = put(&store, "b.parquet", &stored, json!({})).await;
+    let table = table(&store, true, &[first, second]).await;
+    let snapshot = table.snapshot();
+    let all = [[9, 9, 1], [20, 3, 1], [21, 2, 1]];
+    assert_eq!(ids(snapshot.scan()).await, all);
+    let one = snapshot.scan().filter(col("id").eq(9_i64));
+    assert_eq!(ids(one).await, all[..1]);
+    let last = snapshot.scan().filter(col("id").gt(20_i64));
+    assert_eq!(ids(last).await, all[2..]);
+}

@@ -363,19 +363,18 @@ async fn numbers_are_read_into_wider_types_and_lossless_narrower_ones() {
     );
     let months = one("int32", Column::I32(vec![14]));
     assert_eq!(
-        read(json!("interval year to month"), months)
-            .await
-            .unwrap()
-            .len(),
-        1
+        read(json!("interval year to month"), months).await.unwrap(),
+        ["1 years 2 mons"]
     );
-    let micros = one("int64", Column::I64(vec![1_000_000]));
+    let before = one("int32", Column::I32(vec![-1]));
     assert_eq!(
-        read(json!("interval day to second"), micros)
-            .await
-            .unwrap()
-            .len(),
-        1
+        read(json!("interval month"), before).await.unwrap(),
+        ["-1 years 11 mons"]
+    );
+    let micros = one("int64", Column::I64(vec![86_401_000_002]));
+    assert_eq!(
+        read(json!("interval day to second"), micros).await.unwrap(),
+        ["PT86401.000002S"]
     );
 }
 
@@ -733,6 +732,79 @@ async fn type_widening_keeps_bounds_of_floats_sound() {
             .unwrap();
         assert_eq!(count(found), 1, "{condition:?}");
     }
+}
+
+/// Type Widening: the note of a change stands in the nearest field of a struct, wherever below it the type is.
+#[tokio::test]
+async fn types_are_widened_inside_structs_lists_and_maps() {
+    use arrow_array::builder::{
+        Float32Builder, Int16Builder, Int32Builder, ListBuilder, MapBuilder,
+    };
+    use headwater::arrow_array::{Int8Array, StructArray};
+    let store = Faulty::default();
+    let inner = StructArray::try_from(vec![(
+        "x",
+        Arc::new(Int8Array::from(vec![Some(-7), None])) as ArrayRef,
+    )])
+    .unwrap();
+    let mut list = ListBuilder::new(Int16Builder::new());
+    list.append_value([Some(300), None]);
+    list.append_value([]);
+    let mut map = MapBuilder::new(None, Int32Builder::new(), Float32Builder::new());
+    map.keys().append_value(5);
+    map.values().append_value(0.1);
+    map.append(true).unwrap();
+    map.append(false).unwrap();
+    let rows = RecordBatch::try_from_iter_with_nullable([
+        ("s", Arc::new(inner) as ArrayRef, true),
+        ("l", Arc::new(list.finish()) as ArrayRef, true),
+        ("m", Arc::new(map.finish()) as ArrayRef, true),
+    ])
+    .unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), rows.schema(), None).unwrap();
+    writer.write(&rows).unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let adds = [add("f.parquet", bytes.len(), json!({}))];
+    store.place(&Path::from("table/f.parquet"), bytes).await;
+    let widened = |name: &str, data_type: Value, changes: Value| json!({"name": name, "type": data_type, "nullable": true, "metadata": {"delta.typeChanges": changes}});
+    let x = widened(
+        "x",
+        json!("long"),
+        json!([{"fromType": "byte", "toType": "integer"}, {"fromType": "integer", "toType": "long"}]),
+    );
+    let fields = json!([
+        field("s", json!({"type": "struct", "fields": [x]})),
+        widened(
+            "l",
+            json!({"type": "array", "elementType": "double", "containsNull": true}),
+            json!([{"fromType": "short", "toType": "double", "fieldPath": "element"}]),
+        ),
+        widened(
+            "m",
+            json!({
+                "type": "map", "keyType": "decimal(12,1)", "valueType": "double", "valueContainsNull": true,
+            }),
+            json!([
+                {"fromType": "integer", "toType": "decimal(12,1)", "fieldPath": "key"},
+                {"fromType": "float", "toType": "double", "fieldPath": "value"},
+            ]),
+        ),
+    ]);
+    store
+        .place(&commit_key(0), commit(&fields, &[], json!({}), &adds))
+        .await;
+    let table = open(&store).await.unwrap();
+    let rows = table.snapshot().scan().collect().await.unwrap();
+    assert_eq!(
+        printed(&rows),
+        [
+            "{x: -7}|[300.0, null]|{5.0: 0.10000000149011612}",
+            "{x: null}|[]|null"
+        ]
+    );
+    use headwater::predicate::col;
+    let found = table.snapshot().scan().filter(col("s.x").eq(-7_i64));
+    assert_eq!(found.collect().await.unwrap()[0].num_rows(), 1);
 }
 
 /// A column that nobody can read does not hide the others.
