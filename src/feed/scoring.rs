@@ -215,12 +215,11 @@ impl ScoringFeed {
             "from": begin.map(|cursor| cursor.to_string()),
             "to": end.to_string(),
         });
-        let append = self.sink.append(output);
-        let append = append.exactly_once(&self.app_id, end.number());
         carry_out(Scored {
-            append,
+            append: self.sink.append(output),
             app_id: self.app_id.clone(),
             begin,
+            end,
             lineage: lineage.to_string(),
         })
         .await
@@ -232,6 +231,7 @@ struct Scored {
     append: Append,
     app_id: String,
     begin: Option<Cursor>,
+    end: Cursor,
     lineage: String,
 }
 
@@ -256,10 +256,11 @@ impl Verb for Scored {
                         Error::conflict(Code::TableReplaced, message).with("app_id", &self.app_id)
                     );
                 };
-                draft.set_txn(&self.app_id, number);
+                draft.set_txn(&self.app_id, number)?;
                 return Ok(());
             }
             draft.reads_txn(&self.app_id);
+            draft.set_txn(&self.app_id, self.end.number())?;
             draft.parameter("lineage", self.lineage.clone());
             self.append.stage(draft).await
         })

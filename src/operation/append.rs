@@ -85,14 +85,14 @@ impl Verb for Append {
         "WRITE"
     }
 
+    fn txn(&self) -> Option<(&str, i64)> {
+        self.txn
+            .as_ref()
+            .map(|(app_id, number)| (app_id.as_str(), *number))
+    }
+
     fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            if let Some((app_id, number)) = &self.txn {
-                draft.set_txn(app_id, *number);
-            }
-            if draft.is_applied() {
-                return Ok(());
-            }
             draft.parameter("mode", "Append".to_owned());
             self.rows.stage(draft).await
         })

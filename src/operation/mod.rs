@@ -20,6 +20,7 @@ mod update;
 use futures::future::BoxFuture;
 
 use crate::error::{Code, Error, ErrorKind, Result};
+use crate::operation::change::rest::tell_rest;
 use crate::protocol::feature;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
@@ -45,6 +46,11 @@ pub(crate) trait Verb: Send {
 
     /// What `commitInfo` calls it.
     fn name(&self) -> &'static str;
+
+    /// The application's transaction that it is, by application and number.
+    fn txn(&self) -> Option<(&str, i64)> {
+        None
+    }
 
     /// Plans against [`Draft::state`] and stages. Called again, on a newer version, after a conflict.
     fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>>;
@@ -112,13 +118,18 @@ async fn lost_files(table: &Table, base: &Snapshot, error: &Error) -> bool {
 async fn staged(base: Snapshot, name: &'static str, verbs: &mut [&mut dyn Verb]) -> Result<Draft> {
     feature::check_writable(base.protocol(), base.metadata(), base.schema())?;
     let mut draft = Draft::on(base, name);
+    // Before anything is planned: a repeat plans nothing.
+    for (app_id, number) in verbs.iter().filter_map(|verb| verb.txn()) {
+        draft.set_txn(app_id, number)?;
+    }
+    if draft.is_applied()? {
+        return Ok(draft);
+    }
     for verb in verbs {
         draft.settle().await?;
         verb.stage(&mut draft).await?;
-        if draft.is_applied() {
-            break;
-        }
     }
+    tell_rest(&mut draft).await?;
     Ok(draft)
 }
 

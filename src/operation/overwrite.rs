@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use crate::data::ColumnNames;
 use crate::error::{Code, Error, Result};
 use crate::log::checkpoint::FileColumns;
+use crate::operation::change::timed;
 use crate::operation::delete::Delete;
 use crate::operation::rows::{Batches, NewRows};
 use crate::operation::{Verb, awaitable, invalid};
@@ -93,9 +94,7 @@ impl Overwrite {
     /// # Ok(()) }) }
     /// ```
     pub fn matching(mut self, condition: impl Into<Predicate>) -> Self {
-        let condition = condition.into();
-        self.rows.must = Some(condition.clone());
-        self.replaced = Replaced::Matching(condition);
+        self.replaced = Replaced::Matching(condition.into());
         self
     }
 
@@ -105,7 +104,8 @@ impl Overwrite {
         self
     }
 
-    /// Gives the table the schema of the rows, if that is another one. Not on tables with column mapping.
+    /// Gives the table the schema of the rows, if that is another one. With column mapping, columns of the same name and
+    /// plain type stay the same columns; others are new ones.
     pub fn replace_schema(mut self) -> Self {
         self.rows.replaces_schema = true;
         self
@@ -131,6 +131,16 @@ impl Overwrite {
         self
     }
 
+    /// The rows that go and those that come are held against the same condition: at one time, however often the
+    /// overwrite is planned.
+    fn set_time(&mut self, state: &Snapshot) {
+        if let Replaced::Matching(condition) = &mut self.replaced {
+            let now = state.environment().now_millis().saturating_mul(1_000);
+            *condition = timed(condition, now);
+            self.rows.must = Some(condition.clone());
+        }
+    }
+
     async fn stage_rows(&mut self, draft: &mut Draft) -> Result<()> {
         let state = draft.state().clone();
         refuse_append_only(&state)?;
@@ -140,6 +150,7 @@ impl Overwrite {
             ));
         }
         draft.parameter("mode", "Overwrite".to_owned());
+        self.set_time(&state);
         match &self.replaced {
             Replaced::All => {
                 self.rows.stage(draft).await?;
@@ -149,11 +160,6 @@ impl Overwrite {
             Replaced::Matching(condition) => {
                 let mut delete = Delete::of(&self.table, condition.clone());
                 delete.stage(draft).await?;
-                if draft.has_change_files() {
-                    let message = "on a table with a change data feed, rows of parts of files cannot be replaced in \
-                                   one step; delete them, then append";
-                    return Err(Error::unsupported(message));
-                }
                 self.rows.stage(draft).await
             }
             Replaced::PartitionsOfRows => {
@@ -181,16 +187,14 @@ impl Verb for Overwrite {
         "WRITE"
     }
 
+    fn txn(&self) -> Option<(&str, i64)> {
+        self.txn
+            .as_ref()
+            .map(|(app_id, number)| (app_id.as_str(), *number))
+    }
+
     fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            if let Some((app_id, number)) = &self.txn {
-                draft.set_txn(app_id, *number);
-            }
-            if draft.is_applied() {
-                return Ok(());
-            }
-            self.stage_rows(draft).await
-        })
+        Box::pin(self.stage_rows(draft))
     }
 }
 
@@ -214,16 +218,30 @@ async fn remove_files(
     state: &Snapshot,
     is_out: impl Fn(&Add) -> bool,
 ) -> Result<()> {
-    let mut batches = state.files(FileColumns::all()).await?;
-    let mut removed = 0;
-    while let Some(batch) = batches.try_next().await? {
-        for add in batch.adds().filter(&is_out) {
-            draft.remove(add);
-            removed += 1;
+    let mut state = state.clone();
+    let files = loop {
+        match files_of(&state, &is_out).await {
+            Err(error) if error.code() == Code::CorruptCheckpoint => {
+                state = state.without_checkpoint(error).await?;
+            }
+            files => break files?,
         }
+    };
+    draft.metric("numRemovedFiles", files.len() as u64);
+    for file in files {
+        draft.remove(file);
     }
-    draft.metric("numRemovedFiles", removed);
     Ok(())
+}
+
+/// The live files for which `is_out` holds.
+async fn files_of(state: &Snapshot, is_out: impl Fn(&Add) -> bool) -> Result<Vec<Add>> {
+    let mut files = Vec::new();
+    let mut batches = state.files(FileColumns::all()).await?;
+    while let Some(batch) = batches.try_next().await? {
+        files.extend(batch.adds().filter(&is_out));
+    }
+    Ok(files)
 }
 
 /// Partitions by their typed values: two spellings of one value are one partition.

@@ -85,6 +85,10 @@ impl Transaction {
     /// nothing and ends as [`CommitStatus::AlreadyApplied`](crate::CommitStatus::AlreadyApplied). It makes a version
     /// even where the verbs find nothing to do, so that a repeat is known as one.
     ///
+    /// Verbs may be transactions of other applications besides. All of them land with the whole: the whole is a repeat
+    /// if every one of them has landed before. If some have and others have not, nothing is committed, and the error
+    /// says which: what is missing can only be told, and committed by itself, by who knows what belongs to it.
+    ///
     /// Spec: [Transaction Identifiers](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers).
     pub fn exactly_once(mut self, app_id: impl Into<String>, number: i64) -> Self {
         self.txn = Some((app_id.into(), number));
@@ -128,7 +132,9 @@ impl Transaction {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if a verb is of another table; otherwise as the verbs themselves.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if a verb is of another table, if two verbs are transactions of one
+    /// application, or if some applications' transactions have landed before and others have not; otherwise as the
+    /// verbs themselves.
     /// Nothing has been committed then, unless the code is [`CommitUnknown`](crate::Code::CommitUnknown).
     pub async fn commit(mut self) -> Result<Commit> {
         let location = self.table.location();
@@ -167,13 +173,13 @@ impl Transaction {
         }
         let mut draft = staged(base.clone(), name, &mut verbs).await?;
         for (_, rows) in self.read {
-            draft.depends_on(rows);
+            draft.depends_on_base(rows);
         }
         land(&self.table, draft).await
     }
 }
 
-/// Names the application's transaction before anything else is planned: a repeat plans nothing.
+/// The application's transaction that the whole is, beside those of its verbs.
 #[derive(Debug)]
 struct Once {
     table: Table,
@@ -189,10 +195,13 @@ impl Verb for Once {
         "TRANSACTION"
     }
 
-    fn stage<'a>(&'a mut self, draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
-        if let Some((app_id, number)) = &self.txn {
-            draft.set_txn(app_id, *number);
-        }
+    fn txn(&self) -> Option<(&str, i64)> {
+        self.txn
+            .as_ref()
+            .map(|(app_id, number)| (app_id.as_str(), *number))
+    }
+
+    fn stage<'a>(&'a mut self, _draft: &'a mut Draft) -> BoxFuture<'a, Result<()>> {
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -146,15 +146,16 @@ fn scan_partition(scan: &Scan) -> Result<(usize, usize)> {
     Err(error.with("partition", index).with("partitions", count))
 }
 
-/// Whether one of these files may hold a row of the predicate, by what the log says of them.
+/// Which of these files may hold a row of the predicate, by what the log says of them.
 pub(crate) fn may_match(
     snapshot: &Snapshot,
     predicate: &Predicate,
     files: &FileBatch,
-) -> Result<bool> {
+) -> Result<Vec<usize>> {
     let planner = Planner::new(&snapshot.scan().filter(predicate.clone()))?;
     let bounds = BatchBounds::new(&planner, files);
-    Ok((0..files.len()).any(|row| !planner.prunes(&bounds, row)))
+    let kept = (0..files.len()).filter(|row| !planner.prunes(&bounds, *row));
+    Ok(kept.collect())
 }
 
 /// A column of the predicate, as the log knows it.

@@ -92,7 +92,8 @@ impl Snapshot {
             error = %cause,
             "checkpoint_fallback: an unreadable checkpoint is passed over"
         );
-        let version = Some(self.version());
+        // The commits after it are here already; the last of them may be one that is only staged, and in no log.
+        let version = Some(bad);
         let mut segment = LogSegment::list(&self.0.storage, version).await?;
         let mut cause = Some(cause);
         // One older than that, so that each such step leads back towards version 0: unless another writer replaced the
@@ -106,7 +107,11 @@ impl Snapshot {
             segment = segment.without_checkpoint(&self.0.storage, why).await?;
         }
         let world = (&self.0.storage, &self.0.environment);
-        Self::of_segment(world, segment, version, None).await
+        let mut snapshot = Self::of_segment(world, segment, version, None).await?;
+        for commit in &self.0.tail {
+            snapshot = snapshot.followed_by(commit)?;
+        }
+        Ok(snapshot)
     }
 
     /// Whether these files have the names of the checkpoint that this snapshot starts from, but are others.

@@ -22,6 +22,7 @@ use crate::log::commit::Commit;
 use crate::log::segment::CheckpointFiles;
 use crate::protocol::Version;
 use crate::protocol::action::{DomainMetadata, Metadata, Protocol, Txn};
+use crate::protocol::feature::TableFeature;
 use crate::protocol::property::TableProperties;
 use crate::protocol::schema::Schema;
 use crate::snapshot::txns::Txns;
@@ -198,6 +199,12 @@ impl Snapshot {
         let place = usize::try_from(newest_first).ok()?;
         let commit = self.0.tail.iter().rev().nth(place)?;
         (commit.version == version).then(|| Arc::clone(commit))
+    }
+
+    /// Whether changes of rows are recorded. The property without its feature says nothing.
+    pub(crate) fn has_change_feed(&self) -> bool {
+        let is_listed = self.protocol().supports(&TableFeature::ChangeDataFeed);
+        is_listed && self.properties().enable_change_data_feed
     }
 
     /// The version of the checkpoint that this snapshot starts from.

@@ -42,8 +42,10 @@ const ENABLED_AT: &str = "delta.inCommitTimestampEnablementTimestamp";
 impl Draft {
     /// Lands the draft, exactly once, on top of whatever does not contradict it.
     pub(crate) async fn commit(self, table: &Table) -> Outcome {
-        if self.is_applied() {
-            return Outcome::AlreadyApplied(self.base);
+        match self.is_applied() {
+            Ok(false) => {}
+            Ok(true) => return Outcome::AlreadyApplied(self.base),
+            Err(error) => return Outcome::Rejected(error),
         }
         let environment = self.base.environment().clone();
         let mut landing = Landing {
@@ -346,7 +348,7 @@ impl Landing {
 
     /// Goes on top of one winner, or says how the transaction ends.
     async fn step_over(&mut self, winner: Arc<Commit>, is_seen: bool) -> Result<Option<Outcome>> {
-        let verdict = conflict::check(&self.draft, &self.tip, &winner)?;
+        let verdict = conflict::check(&self.draft, &winner)?;
         let next = match is_seen {
             true => self.tip.followed_by_seen(&winner)?,
             false => self.tip.followed_by(&winner)?,
@@ -357,7 +359,7 @@ impl Landing {
                 for (path, add) in moves {
                     if !self.move_mark(&path, add).await? {
                         let found = Found::same_rows(&path);
-                        let error = conflict::conflict(self.draft.operation.name, &winner, &found);
+                        let error = conflict::conflict(&self.draft, &winner, &found);
                         return Ok(Some(Outcome::Conflict(error)));
                     }
                 }

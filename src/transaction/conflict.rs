@@ -3,7 +3,7 @@
 //! | what the winner did | contradicts a draft that |
 //! | --- | --- |
 //! | changed protocol or metadata | is any: it is planned again on the new ones |
-//! | committed an application's transaction | is the same application's, with this or a lower number |
+//! | committed an application's transaction | is the same application's, with this or a lower number: it has landed then, or, if it is other applications' too, some of it |
 //! | changed a domain | changes the same domain |
 //! | removed a file, or rewrote it | removes it, rewrites it, or marks rows of it |
 //! | marked rows of a file | removes or rewrites it, or marks the same rows; other rows are marked on top |
@@ -23,8 +23,7 @@ use crate::log::files::FileBatch;
 use crate::protocol::action::{Add, DeletionVectorDescriptor, Remove, Txn};
 use crate::protocol::property::IsolationLevel;
 use crate::scan::may_match;
-use crate::snapshot::Snapshot;
-use crate::transaction::draft::{Draft, Read, ReadRows};
+use crate::transaction::draft::{Draft, Landed, Read, ReadRows};
 use crate::transaction::vacuum::VACUUM_START;
 
 /// What the loser of a race does.
@@ -41,21 +40,20 @@ pub(crate) enum Verdict {
     Conflict(Error),
 }
 
-/// Judges `winner` against `draft`. `tip`: the version before the winner.
+/// Judges `winner` against `draft`.
 ///
 /// # Errors
 ///
 /// Where what was read cannot be held against the winner's files.
-pub(crate) fn check(draft: &Draft, tip: &Snapshot, winner: &Commit) -> Result<Verdict> {
-    for (app_id, number) in &draft.txns {
-        let same_app = winner.txns.iter().find(|txn| txn.app_id == *app_id);
-        if same_app.is_some_and(|txn| *number <= txn.version) {
-            return Ok(Verdict::AlreadyApplied);
-        }
+pub(crate) fn check(draft: &Draft, winner: &Commit) -> Result<Verdict> {
+    let same_app = |app_id: &str| winner.txns.iter().find(|txn| txn.app_id == app_id);
+    let landed = draft.landed(|app_id| same_app(app_id).map(|txn| txn.version));
+    if landed == Landed::All {
+        return Ok(Verdict::AlreadyApplied);
     }
-    let found = match state(draft, winner) {
+    let found = match state(draft, winner, &landed) {
         None => match files(draft, winner) {
-            Ok(moves) => match rows(draft, tip, winner)? {
+            Ok(moves) => match rows(draft, winner)? {
                 None if moves.is_empty() => return Ok(Verdict::Rebase),
                 None => return Ok(Verdict::RebaseMarks(moves)),
                 Some(found) => found,
@@ -64,11 +62,7 @@ pub(crate) fn check(draft: &Draft, tip: &Snapshot, winner: &Commit) -> Result<Ve
         },
         Some(found) => found,
     };
-    Ok(Verdict::Conflict(conflict(
-        draft.operation.name,
-        winner,
-        &found,
-    )))
+    Ok(Verdict::Conflict(conflict(draft, winner, &found)))
 }
 
 /// What contradicts.
@@ -76,13 +70,34 @@ pub(crate) fn check(draft: &Draft, tip: &Snapshot, winner: &Commit) -> Result<Ve
 pub(crate) struct Found {
     kind: &'static str,
     what: &'static str,
+    /// The first of the winner's files that contradict, or the domain.
     path: Option<String>,
+    /// How many such files there are, where more than one was looked at.
+    files: Option<usize>,
+}
+
+/// Files of the winner that contradict.
+struct Touched {
+    first: String,
+    count: usize,
 }
 
 impl Found {
     fn new(kind: &'static str, what: &'static str) -> Self {
-        let path = None;
-        Self { kind, what, path }
+        Self {
+            kind,
+            what,
+            path: None,
+            files: None,
+        }
+    }
+
+    fn in_files(self, touched: Touched) -> Self {
+        Self {
+            path: Some(touched.first),
+            files: Some(touched.count),
+            ..self
+        }
     }
 
     /// Two writers marked the same row of a file.
@@ -97,7 +112,11 @@ impl Found {
     }
 }
 
-fn state(draft: &Draft, winner: &Commit) -> Option<Found> {
+fn state(draft: &Draft, winner: &Commit, landed: &Landed) -> Option<Found> {
+    if matches!(landed, Landed::Some { .. }) {
+        let what = "is one of several applications' transactions that this operation is";
+        return Some(Found::new("ConcurrentTransaction", what));
+    }
     let is_read = |txn: &Txn| draft.txns_read.contains(&txn.app_id);
     if winner.txns.iter().any(is_read) {
         let what = "is a transaction of the application whose progress was read";
@@ -163,7 +182,7 @@ fn added_again(adds: &FileBatch, path: &str) -> Option<Add> {
 }
 
 /// Rows that came or went against the rows that were looked for.
-fn rows(draft: &Draft, tip: &Snapshot, winner: &Commit) -> Result<Option<Found>> {
+fn rows(draft: &Draft, winner: &Commit) -> Result<Option<Found>> {
     if draft.reads.is_empty() {
         return Ok(None);
     }
@@ -176,26 +195,37 @@ fn rows(draft: &Draft, tip: &Snapshot, winner: &Commit) -> Result<Option<Found>>
         Some(arrivals(winner)?)
     };
     let went = Departures::of(winner)?;
-    for Read { rows, removals } in &draft.reads {
-        if let Some(adds) = &came
-            && touches(rows, tip, adds)?
-        {
+    for read in &draft.reads {
+        let came = came.as_ref().map(|adds| touched(read, adds)).transpose()?;
+        if let Some(touched) = came.flatten() {
             let what = "added rows that this operation would have read";
-            return Ok(Some(Found::new("ConcurrentAppend", what)));
+            return Ok(Some(Found::new("ConcurrentAppend", what).in_files(touched)));
         }
-        if *removals && (went.some_unknown || touches(rows, tip, &went.files)?) {
-            let what = "removed rows that this operation has read";
-            return Ok(Some(Found::new("ConcurrentDeleteRead", what)));
+        if !read.removals {
+            continue;
+        }
+        let what = "removed rows that this operation has read";
+        let found = Found::new("ConcurrentDeleteRead", what);
+        match touched(read, &went.files)? {
+            Some(touched) => return Ok(Some(found.in_files(touched))),
+            None if went.some_unknown => return Ok(Some(found)),
+            None => {}
         }
     }
     Ok(None)
 }
 
-fn touches(rows: &ReadRows, tip: &Snapshot, files: &FileBatch) -> Result<bool> {
-    match rows {
-        ReadRows::All => Ok(!files.is_empty()),
-        ReadRows::Matching(predicate) => may_match(tip, predicate, files),
-    }
+/// Which of the files may hold rows that were looked for: the first of them, and how many.
+fn touched(read: &Read, files: &FileBatch) -> Result<Option<Touched>> {
+    let touched = match &read.rows {
+        ReadRows::All => (0..files.len()).collect(),
+        ReadRows::Matching(predicate) => may_match(&read.seen, predicate, files)?,
+    };
+    let first = touched.first();
+    Ok(first.map(|first| Touched {
+        first: files.canonical_path(*first).into_owned(),
+        count: touched.len(),
+    }))
 }
 
 /// Files whose rows were not in the table before: not those that are only rearranged, nor those that lost rows.
@@ -264,8 +294,8 @@ fn described(remove: Remove) -> Add {
     }
 }
 
-/// The error of a draft that lost to `winner`.
-pub(crate) fn conflict(operation: &str, winner: &Commit, found: &Found) -> Error {
+/// The error of a draft that lost to `winner`: both operations, both versions, and the files that they meet in.
+pub(crate) fn conflict(draft: &Draft, winner: &Commit, found: &Found) -> Error {
     let info = winner.info.as_ref();
     let theirs = info
         .and_then(|info| info.operation.as_deref())
@@ -276,11 +306,17 @@ pub(crate) fn conflict(operation: &str, winner: &Commit, found: &Found) -> Error
     );
     let error = Error::conflict(Code::CommitConflict, message)
         .with("conflict", found.kind)
-        .with("operation", operation)
+        .with("operation", draft.operation.name)
+        .with("read_version", draft.base.version())
+        .with("own_files", draft.files.len())
         .with("with_operation", theirs)
         .with("with_version", winner.version);
-    match &found.path {
+    let error = match &found.path {
         Some(path) => error.with("path", path),
+        None => error,
+    };
+    match found.files {
+        Some(files) => error.with("files", files),
         None => error,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 
 use crate::data::reader::deleted_rows;
+use crate::data::writer::Change;
 use crate::error::{Code, Error, Result};
 use crate::log::commit;
 use crate::log::key::canonical_path;
@@ -32,6 +33,8 @@ pub(crate) enum ReadRows {
 #[derive(Debug, Clone)]
 pub(crate) struct Read {
     pub(crate) rows: ReadRows,
+    /// What they were read from: columns are those of its schema.
+    pub(crate) seen: Snapshot,
     /// Whether it also matters that such rows go. Rows that are staged to go themselves need no mention.
     pub(crate) removals: bool,
 }
@@ -57,6 +60,16 @@ pub(crate) struct FileChanges {
     cdcs: Vec<AddCdc>,
 }
 
+impl FileChanges {
+    /// How many files are added, removed or marked.
+    pub(crate) fn len(&self) -> usize {
+        self.adds.len() + self.removes.len() + self.marks.len()
+    }
+}
+
+/// Files that came or went as wholes, by path and deletion vector, and whether they came or went.
+pub(crate) type Untold = BTreeMap<(String, Option<String>), (Change, Add)>;
+
 /// Rows that a draft is about.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Counts {
@@ -65,6 +78,18 @@ pub(crate) struct Counts {
     pub(crate) deleted: u64,
     pub(crate) updated: u64,
     pub(crate) inserted: u64,
+}
+
+/// Which of a draft's applications' transactions have landed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Landed {
+    None,
+    All,
+    /// These applications' have, and those have not.
+    Some {
+        landed: String,
+        missing: String,
+    },
 }
 
 /// Changes staged on a snapshot.
@@ -85,6 +110,10 @@ pub(crate) struct Draft {
     /// Applications whose progress the draft rests on.
     pub(crate) txns_read: BTreeSet<String>,
     data_change: bool,
+    /// Whether the table has a change feed, so that it is kept what the feed has not been told.
+    notes_changes: bool,
+    /// What the log tells the change feed: all of it, as long as there are no files of the feed.
+    untold: Untold,
     /// Whether files come back that had been removed.
     pub(crate) revives: bool,
     /// Whether a version is made although nothing changes.
@@ -95,6 +124,8 @@ impl Draft {
     /// Nothing staged yet on `base`.
     pub(crate) fn on(base: Snapshot, operation: &'static str) -> Self {
         Self {
+            notes_changes: base.has_change_feed(),
+            untold: Untold::new(),
             state: base.clone(),
             base,
             operation: Operation::new(operation),
@@ -119,24 +150,55 @@ impl Draft {
 
     /// Says that rows like these were looked for: more of them would change what is staged.
     pub(crate) fn reads(&mut self, rows: ReadRows) {
-        let removals = false;
-        self.reads.push(Read { rows, removals });
+        self.read(self.state.clone(), rows, false);
     }
 
     /// As [`reads`](Self::reads), for rows that were found and stay: that they go would change what is staged, too.
     pub(crate) fn depends_on(&mut self, rows: ReadRows) {
-        let removals = true;
-        self.reads.push(Read { rows, removals });
+        self.read(self.state.clone(), rows, true);
     }
 
-    /// Adds a data file.
+    /// As [`depends_on`](Self::depends_on), for rows of the base, which were read before anything was staged.
+    pub(crate) fn depends_on_base(&mut self, rows: ReadRows) {
+        self.read(self.base.clone(), rows, true);
+    }
+
+    fn read(&mut self, seen: Snapshot, rows: ReadRows, removals: bool) {
+        self.reads.push(Read {
+            rows,
+            seen,
+            removals,
+        });
+    }
+
+    /// Adds a data file. One that was staged to go stays then: a commit cannot both add and remove a file with the same
+    /// deletion vector.
+    ///
+    /// Spec: [Add File and Remove File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file).
     pub(crate) fn add(&mut self, add: Add) {
+        self.note(Change::Insert, &add);
+        self.add_told(add);
+    }
+
+    /// As [`add`](Self::add), where the change feed is told otherwise of the rows that are new.
+    pub(crate) fn add_told(&mut self, add: Add) {
         let path = canonical_path(&add.path).into_owned();
+        let is_same = |gone: &Add| vector_id(gone) == vector_id(&add);
+        if self.files.removes.get(&path).is_some_and(is_same) {
+            self.files.removes.remove(&path);
+            return;
+        }
         self.files.adds.insert(path, add);
     }
 
     /// Removes a live file of [`state`](Self::state) as a whole.
     pub(crate) fn remove(&mut self, file: Add) {
+        self.note(Change::Delete, &file);
+        self.remove_told(file);
+    }
+
+    /// As [`remove`](Self::remove), where the change feed is told otherwise of the rows that go.
+    pub(crate) fn remove_told(&mut self, file: Add) {
         let path = canonical_path(&file.path).into_owned();
         let was_new = self.files.adds.remove(&path).is_some();
         match self.files.marks.remove(&path) {
@@ -147,7 +209,36 @@ impl Draft {
         }
     }
 
-    /// Deletes rows of a live file of [`state`](Self::state) by deletion vector. `rows` are positions among the
+    /// Keeps that the rows of a file came or went, unless they came and went.
+    fn note(&mut self, change: Change, file: &Add) {
+        if !self.notes_changes {
+            return;
+        }
+        let key = (canonical_path(&file.path).into_owned(), vector_id(file));
+        match self.untold.remove(&key) {
+            Some((before, _)) if before != change => {}
+            _ => drop(self.untold.insert(key, (change, file.clone()))),
+        }
+    }
+
+    /// Whether it is kept what the change feed has not been told.
+    pub(crate) fn notes_changes(&self) -> bool {
+        self.notes_changes
+    }
+
+    /// What the change feed has not been told although it is told the rest: it has to be, because where a version has
+    /// files of the feed its readers see nothing else.
+    ///
+    /// Spec: [Change Data Files](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#change-data-files).
+    pub(crate) fn take_untold(&mut self) -> Untold {
+        match self.has_change_files() && self.data_change {
+            true => std::mem::take(&mut self.untold),
+            false => Untold::new(),
+        }
+    }
+
+    /// Deletes rows of a live file of [`state`](Self::state) by deletion vector. The change feed is told of them in
+    /// files. `rows` are positions among the
     /// file's `physical_rows`, and none that the file's present vector deletes. A file of which nothing is left goes.
     pub(crate) fn mark(&mut self, file: Add, physical_rows: u64, rows: RoaringTreemap) {
         if rows.is_empty() {
@@ -206,8 +297,18 @@ impl Draft {
     }
 
     /// Makes the draft an application's transaction `number`: it lands at most once.
-    pub(crate) fn set_txn(&mut self, app_id: &str, number: i64) {
-        self.txns.insert(app_id.to_owned(), number);
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) if it is one of this application already: only one of the two numbers
+    /// could be kept, and with the lower one rows would be written again.
+    pub(crate) fn set_txn(&mut self, app_id: &str, number: i64) -> Result<()> {
+        if self.txns.insert(app_id.to_owned(), number).is_none() {
+            return Ok(());
+        }
+        let message =
+            "two verbs of one commit are transactions of one application; commit them one by one";
+        Err(Error::invalid(Code::InvalidArgument, message).with("app_id", app_id))
     }
 
     /// Says that the draft rests on how far an application has come: any progress of it contradicts the draft.
@@ -215,11 +316,46 @@ impl Draft {
         self.txns_read.insert(app_id.to_owned());
     }
 
-    /// Whether an application's transaction of the draft is in the table already.
-    pub(crate) fn is_applied(&self) -> bool {
-        let last = |app_id: &String| self.base.app_version(app_id);
-        let mut txns = self.txns.iter();
-        txns.any(|(app_id, number)| last(app_id).is_some_and(|last| *number <= last))
+    /// Whether the applications' transactions of the draft are in the table already.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`](crate::ErrorKind::Invalid) if some are and others are not: to commit would double rows, and not to
+    /// commit would lose some.
+    pub(crate) fn is_applied(&self) -> Result<bool> {
+        let last = |app_id: &str| self.base.app_version(app_id);
+        match self.landed(last) {
+            Landed::None => Ok(false),
+            Landed::All => Ok(true),
+            Landed::Some { landed, missing } => {
+                let message = "of the applications' transactions of this commit some are in the table and others are \
+                               not; commit those that are missing by themselves";
+                Err(Error::invalid(Code::InvalidArgument, message)
+                    .with("landed", landed)
+                    .with("missing", missing))
+            }
+        }
+    }
+
+    /// Which of the applications' transactions have landed, where `last` has the highest number of each application.
+    pub(crate) fn landed(&self, last: impl Fn(&str) -> Option<i64>) -> Landed {
+        let has_landed = |txn: &(&String, &i64)| last(txn.0).is_some_and(|last| *txn.1 <= last);
+        let (landed, missing): (Vec<_>, Vec<_>) = self.txns.iter().partition(has_landed);
+        let names = |txns: Vec<(&String, &i64)>| {
+            let names: Vec<&str> = txns
+                .into_iter()
+                .map(|(app_id, _)| app_id.as_str())
+                .collect();
+            names.join(", ")
+        };
+        match (landed.is_empty(), missing.is_empty()) {
+            (true, _) => Landed::None,
+            (false, true) => Landed::All,
+            (false, false) => Landed::Some {
+                landed: names(landed),
+                missing: names(missing),
+            },
+        }
     }
 
     /// Adds to one of `operationMetrics`.
@@ -289,11 +425,6 @@ impl Draft {
         if !self.has_changes() {
             return Ok(());
         }
-        if self.has_change_files() {
-            let message = "on a table with a change data feed, nothing can be staged after a verb that changes rows; \
-                           commit them one by one";
-            return Err(Error::unsupported(message));
-        }
         let mut vectors = BTreeMap::new();
         for (path, mark) in &self.files.marks {
             let all = mark.all_rows(self.base.storage()).await?;
@@ -305,6 +436,9 @@ impl Draft {
         let bytes = commit::encode(version, &actions)?;
         let commit = Arc::new(commit::decode(version, &bytes)?);
         self.state = self.base.followed_by(&commit)?;
+        if self.files.len() == 0 {
+            self.notes_changes |= self.state.has_change_feed();
+        }
         Ok(())
     }
 
@@ -394,6 +528,12 @@ impl Mark {
         let old = deleted_rows(storage, vector).await?;
         Ok(old.unwrap_or_default() | &self.rows)
     }
+}
+
+/// What tells a file from the same file with other rows deleted.
+fn vector_id(file: &Add) -> Option<String> {
+    let vector = file.deletion_vector.as_ref();
+    vector.map(DeletionVectorDescriptor::unique_id)
 }
 
 /// A vector as part of its descriptor.

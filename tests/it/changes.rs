@@ -10,7 +10,7 @@ use headwater::environment::Environment;
 use headwater::predicate::col;
 use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::snapshot::At;
-use headwater::{Code, ErrorKind, Snapshot, Table};
+use headwater::{Code, ErrorKind, Snapshot, Table, Work};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -95,42 +95,80 @@ enum Verb {
     Append(i64),
     Delete(i64, i64),
     Update(i64, i64),
+    Merge(i64, i64),
     Overwrite(i64),
+    /// Replaces the rows from one id on, so many ids, by as many new ones.
+    Replace(i64, i64),
+    /// As one version.
+    Together(Vec<Verb>),
     Checkpoint,
 }
 
 fn verbs() -> impl Strategy<Value = Verb> {
-    prop_oneof![
+    let changes = prop_oneof![
         3 => (1_i64..12).prop_map(Verb::Append),
         3 => (0_i64..30, 0_i64..10).prop_map(|(from, width)| Verb::Delete(from, width)),
         3 => (0_i64..30, 0_i64..10).prop_map(|(from, width)| Verb::Update(from, width)),
+        3 => (0_i64..30, 1_i64..10).prop_map(|(from, width)| Verb::Merge(from, width)),
+        2 => (0_i64..30, 0_i64..10).prop_map(|(from, width)| Verb::Replace(from, width)),
         1 => (1_i64..6).prop_map(Verb::Overwrite),
+    ];
+    let together = proptest::collection::vec(changes.clone(), 2..5);
+    prop_oneof![
+        12 => changes,
+        4 => together.prop_map(Verb::Together),
         1 => Just(Verb::Checkpoint),
     ]
 }
 
-async fn perform(table: &Table, verb: &Verb, next: &mut i64) {
-    match *verb {
-        Verb::Append(rows_of) => {
-            table.append(rows(*next..*next + rows_of)).await.unwrap();
-            *next += rows_of;
-        }
-        Verb::Delete(from, width) => {
-            table
-                .delete(col("id").gt_eq(from).and(col("id").lt(from + width)))
-                .await
-                .unwrap();
-        }
+/// What changes rows, to be done.
+fn work(table: &Table, verb: &Verb, next: &mut i64) -> Option<Work> {
+    let within = |from: i64, width: i64| col("id").gt_eq(from).and(col("id").lt(from + width));
+    let mut new = |count: i64| {
+        let first = *next;
+        *next += count;
+        rows(first..first + count)
+    };
+    Some(match *verb {
+        Verb::Append(count) => table.append(new(count)).into(),
+        Verb::Delete(from, width) => table.delete(within(from, width)).into(),
         Verb::Update(from, width) => {
-            let which = col("id").gt_eq(from).and(col("id").lt(from + width));
-            table.update().set("v", "new").filter(which).await.unwrap();
+            let update = table.update().set("v", "new");
+            update.filter(within(from, width)).into()
         }
-        Verb::Overwrite(rows_of) => {
-            table.overwrite(rows(*next..*next + rows_of)).await.unwrap();
-            *next += rows_of;
+        Verb::Merge(from, width) => {
+            // Ids of the table, ids that it never had, and some that went.
+            let merge = table.merge(rows(from..from + width)).on(["id"]);
+            let merge = merge.when_matched_delete();
+            let merge = merge.only_if(col("source.v").eq("v1"));
+            let merge = merge.when_matched_update([("v", "met")]);
+            let merge = merge.only_if(col("source.v").eq("v2"));
+            merge.when_not_matched_insert_all().into()
         }
+        Verb::Overwrite(count) => table.overwrite(new(count)).into(),
+        Verb::Replace(from, width) => {
+            let overwrite = table.overwrite(rows(from..from + width));
+            overwrite.matching(within(from, width)).into()
+        }
+        Verb::Together(_) | Verb::Checkpoint => return None,
+    })
+}
+
+async fn perform(table: &Table, verb: &Verb, next: &mut i64) {
+    match verb {
         Verb::Checkpoint => {
             table.checkpoint().await.unwrap();
+        }
+        Verb::Together(verbs) => {
+            let mut transaction = table.transaction();
+            for work in verbs.iter().filter_map(|verb| work(table, verb, next)) {
+                transaction = transaction.then(work);
+            }
+            transaction.commit().await.unwrap();
+        }
+        verb => {
+            let work = work(table, verb, next).unwrap();
+            table.transaction().then(work).commit().await.unwrap();
         }
     }
 }

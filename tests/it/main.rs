@@ -38,3 +38,4 @@ mod rules;
 mod shapes;
 mod story;
 mod support;
+mod transaction;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use headwater::arrow_array::{Int32Array, Int64Array, RecordBatch, StringArray};
+use headwater::arrow_array::{Date32Array, Int32Array, Int64Array, RecordBatch, StringArray};
 use headwater::environment::Environment;
-use headwater::predicate::col;
+use headwater::predicate::{Predicate, col};
 use headwater::protocol::schema::{DataType, Field, Schema};
-use headwater::{CommitStatus, ErrorKind, Table};
+use headwater::{Code, CommitStatus, ErrorKind, Table};
 
 use crate::support::store::Faulty;
 use crate::support::{create, ids, ids_of, open, storage};
@@ -133,6 +133,38 @@ async fn only_the_rows_of_a_condition_are_replaced_and_the_new_ones_must_meet_it
         (1, 1, 2)
     );
     assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [0, 2, 3, 4]);
+}
+
+/// The time of the statement is one for the rows that go and for those that come.
+#[tokio::test]
+async fn rows_are_replaced_by_a_condition_that_asks_for_the_time() {
+    let store = Faulty::default();
+    let schema = Schema::new([
+        Field::new("id", DataType::LONG, false),
+        Field::new("d", DataType::DATE, true),
+    ]);
+    let table = Table::create_in(storage(&store), Environment::system(), schema.unwrap());
+    let table = table.await.unwrap();
+    // Days of 1970 and of 2243.
+    let rows = |rows: &[(i64, i32)]| {
+        let id: Int64Array = rows.iter().map(|row| Some(row.0)).collect();
+        let d: Date32Array = rows.iter().map(|row| Some(row.1)).collect();
+        let columns = [("id", Arc::new(id) as _), ("d", Arc::new(d) as _)];
+        RecordBatch::try_from_iter(columns).unwrap()
+    };
+    let (past, future) = (9, 99_999);
+    let first = rows(&[(1, past), (2, future), (3, past)]);
+    table.append(first).await.unwrap();
+    let to_come = Predicate::parse("d >= current_date()").unwrap();
+    let refused = table
+        .overwrite(rows(&[(4, past)]))
+        .matching(to_come.clone());
+    let refused = refused.await.unwrap_err();
+    assert_eq!(refused.code(), Code::RowsRejected, "{refused}");
+    let overwrite = table.overwrite(rows(&[(5, future)]));
+    let commit = overwrite.matching(to_come).await.unwrap();
+    assert_eq!((commit.rows_deleted, commit.rows_inserted), (1, 1));
+    assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [1, 3, 5]);
 }
 
 #[tokio::test]

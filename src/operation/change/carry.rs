@@ -59,7 +59,7 @@ pub(crate) async fn carry(
     for hit in hits {
         let is_whole = hit.is_whole();
         let follows = effect.is_some() || output.has_feed();
-        take_out(changing, draft, &hit, &mut tally);
+        take_out((changing, output.has_feed()), draft, &hit, &mut tally);
         match (is_whole, changing.marks) {
             (false, false) => read_whole.push(hit),
             (true, _) if follows => read_whole.push(hit),
@@ -74,7 +74,12 @@ pub(crate) async fn carry(
     Ok(tally)
 }
 
-fn take_out(changing: &Changing, draft: &mut Draft, hit: &Hit, tally: &mut Tally) {
+fn take_out(
+    (changing, is_told): (&Changing, bool),
+    draft: &mut Draft,
+    hit: &Hit,
+    tally: &mut Tally,
+) {
     let had_vector = u64::from(hit.add.deletion_vector.is_some());
     tally.hit += hit.count;
     match &hit.found {
@@ -87,7 +92,10 @@ fn take_out(changing: &Changing, draft: &mut Draft, hit: &Hit, tally: &mut Tally
             tally.vectors_removed += had_vector;
             tally.files_removed += 1;
             tally.bytes_removed += u64::try_from(hit.add.size).unwrap_or(0);
-            draft.remove(hit.add.clone());
+            match is_told {
+                true => draft.remove_told(hit.add.clone()),
+                false => draft.remove(hit.add.clone()),
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A file all of whose rows go is removed. Where the table enables deletion vectors, rows of other files are marked;
 //! else what is left of the file is copied. With a change feed, what happened to each row is written, unless whole
-//! files go and nothing else happens: then the log alone says it.
+//! files come and go and nothing else happens: then the log alone says it.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -11,6 +11,7 @@
 //! | [`carry`] | taking rows out of their files, and following them |
 //! | [`output`] | rows to data files and files of the change feed |
 //! | [`assign`] | new values for columns |
+//! | [`rest`] | telling the change feed what the log alone would have told |
 
 use crate::error::{Code, Error, Result};
 use crate::predicate::{Expression, Predicate};
@@ -22,6 +23,7 @@ pub(crate) mod assign;
 pub(crate) mod carry;
 pub(crate) mod hits;
 pub(crate) mod output;
+pub(crate) mod rest;
 
 /// A change of rows that are there.
 #[derive(Debug, Clone)]
@@ -43,20 +45,18 @@ impl Changing {
 
     /// Starts a change on top of what is staged.
     ///
-    /// Spec: [Append-only Tables](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#append-only-tables),
-    /// [Change Data Files](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#change-data-files): where a version
-    /// has such files they are all that its readers see, so what was staged before would be missing from the feed.
+    /// Spec: [Append-only Tables](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#append-only-tables).
     pub(crate) fn begin(draft: &Draft) -> Result<Self> {
         let state = draft.state().clone();
         crate::operation::overwrite::refuse_append_only(&state)?;
         let properties = state.properties();
         // A property without its feature says nothing.
-        let supports = |feature| state.protocol().supports(&feature);
-        let feed = properties.enable_change_data_feed && supports(TableFeature::ChangeDataFeed);
-        let marks = properties.enable_deletion_vectors && supports(TableFeature::DeletionVectors);
-        if feed && draft.has_changes() {
-            let message = "on a table with a change data feed, a verb that changes rows cannot be staged after \
-                           others; commit them one by one";
+        let vectors = state.protocol().supports(&TableFeature::DeletionVectors);
+        let marks = properties.enable_deletion_vectors && vectors;
+        let feed = state.has_change_feed();
+        if feed && !draft.notes_changes() {
+            let message = "the change data feed was enabled after rows were changed in the same commit; enable it by \
+                           itself";
             return Err(Error::unsupported(message));
         }
         Ok(Self { state, marks, feed })

@@ -83,7 +83,10 @@ impl Output {
             sums.files = written.adds.len() as u64;
             (sums.bytes, sums.rows) = (written.bytes, written.rows);
             for add in written.adds {
-                draft.add(add);
+                match self.feed {
+                    Some(_) => draft.add_told(add),
+                    None => draft.add(add),
+                }
             }
         }
         if let Some(feed) = self.feed {

@@ -206,3 +206,145 @@ fn a_column_of_the_feeds_own_name_is_refused() {
         assert_eq!(refused.context_value("column"), Some("_change_type"));
     });
 }
+
+/// Rows that a version tells of, by what is left when those that went and those that came are held against each other.
+fn net(told: &[Change]) -> BTreeMap<(i64, i64, String), i64> {
+    let mut net = BTreeMap::new();
+    for (kind, id, v, p) in told {
+        let sign = match kind.as_str() {
+            "insert" | "update_postimage" => 1,
+            "delete" | "update_preimage" => -1,
+            other => panic!("{other}"),
+        };
+        *net.entry((*id, *v, p.clone())).or_default() += sign;
+    }
+    net.retain(|_, count| *count != 0);
+    net
+}
+
+/// Change Data Files: where a version has them they are all that its readers see, so new rows beside them are in them.
+#[test]
+fn rows_that_are_replaced_are_told_with_those_that_replace_them() {
+    for marks in [false, true] {
+        block_on(async {
+            let store = Faulty::default();
+            let table = create(&store, marks).await;
+            // A part of the file of `a`, all of that of `c/d`.
+            let condition = col("id").is_in([1, 5, 6]);
+            let new = rows(&[(6, 60, "b"), (1, 11, "a")]);
+            let commit = table.overwrite(new).matching(condition).await.unwrap();
+            assert_eq!((commit.rows_deleted, commit.rows_inserted), (2, 2));
+            assert_eq!(
+                told(&store, 2).await,
+                changes(&[
+                    ("delete", 1, 10, "a"),
+                    ("delete", 5, 50, "c/d"),
+                    ("insert", 1, 11, "a"),
+                    ("insert", 6, 60, "b"),
+                ])
+            );
+            // Whole files only: the log says it.
+            let whole = table
+                .overwrite(rows(&[(7, 70, "e")]))
+                .matching(col("p").eq("b"));
+            assert_eq!(
+                whole.await.unwrap_err().kind(),
+                headwater::ErrorKind::Invalid
+            );
+            let whole = table
+                .overwrite(rows(&[(7, 70, "b")]))
+                .matching(col("p").eq("b"));
+            whole.await.unwrap();
+            assert!(!actions(&store, 3).await.contains_key("cdc"));
+        });
+    }
+}
+
+/// Verbs of one transaction: where one of them tells the feed, so do all.
+#[test]
+fn what_the_verbs_of_a_transaction_do_is_told_together() {
+    for marks in [false, true] {
+        block_on(async {
+            let store = Faulty::default();
+            let table = create(&store, marks).await;
+            let transaction = table.transaction().then(table.append(rows(&[
+                (6, 60, "a"),
+                (7, 70, "a"),
+                (8, 80, "e"),
+            ])));
+            // Rows of a file that is there, and of one that is new.
+            let transaction = transaction.then(table.delete(col("id").is_in([1, 6])));
+            let update = table.update().set("v", col("v") + 1);
+            let transaction = transaction.then(update.filter(col("id").is_in([2, 8])));
+            // A file that is there, as a whole.
+            let transaction = transaction.then(table.delete(col("p").eq("c/d")));
+            let merge = table.merge(rows(&[(3, 31, "b"), (9, 90, "f")])).on(["id"]);
+            let merge = merge.when_matched_delete().when_not_matched_insert_all();
+            let commit = transaction.then(merge).commit().await.unwrap();
+            assert_eq!(commit.version, 2);
+            let expected = changes(&[
+                ("delete", 1, 10, "a"),
+                ("delete", 2, 20, "a"),
+                ("insert", 2, 21, "a"),
+                ("delete", 3, 30, "b"),
+                ("delete", 5, 50, "c/d"),
+                ("insert", 7, 70, "a"),
+                ("insert", 8, 81, "e"),
+                ("insert", 9, 90, "f"),
+            ]);
+            assert_eq!(net(&told(&store, 2).await), net(&expected));
+
+            // All rows, after some of them: and what came and went in between is nowhere.
+            let two = rows(&[(20, 0, "z"), (21, 0, "z")]);
+            table.append(two).await.unwrap();
+            let transaction = table.transaction().then(table.delete(col("id").eq(20)));
+            let transaction = transaction.then(table.append(rows(&[(10, 0, "g")])));
+            let transaction = transaction.then(table.overwrite(rows(&[(11, 0, "g")])));
+            transaction.commit().await.unwrap();
+            let expected = changes(&[
+                ("delete", 2, 21, "a"),
+                ("delete", 4, 40, "b"),
+                ("delete", 7, 70, "a"),
+                ("delete", 8, 81, "e"),
+                ("delete", 9, 90, "f"),
+                ("delete", 20, 0, "z"),
+                ("delete", 21, 0, "z"),
+                ("insert", 11, 0, "g"),
+            ]);
+            let told = told(&store, 4).await;
+            assert_eq!(net(&told), net(&expected));
+            assert!(told.iter().all(|(_, id, ..)| *id != 10));
+
+            // Verbs that change no row in part need no files.
+            let transaction = table
+                .transaction()
+                .then(table.append(rows(&[(12, 0, "h")])));
+            let transaction = transaction.then(table.delete(col("p").eq("g")));
+            transaction.commit().await.unwrap();
+            assert!(!actions(&store, 5).await.contains_key("cdc"));
+        });
+    }
+}
+
+/// Rows that were told of and columns that they do not have are no commit.
+#[test]
+fn columns_that_change_beside_rows_are_refused() {
+    block_on(async {
+        let store = Faulty::default();
+        let table = create(&store, true).await;
+        let other = super::columns(vec![
+            ("id", Arc::new(StringArray::from(vec!["x"]))),
+            ("p", Arc::new(StringArray::from(vec!["x"]))),
+        ]);
+        let transaction = table.transaction().then(table.delete(col("id").eq(1)));
+        let transaction = transaction.then(table.overwrite(other).replace_schema());
+        let refused = transaction.commit().await.unwrap_err();
+        assert_eq!(refused.kind(), headwater::ErrorKind::Unsupported);
+        // A column more is no hindrance, nor is a feed that is enabled first.
+        let x = || Field::new("x", DataType::LONG, true);
+        let transaction = table.transaction().then(table.delete(col("id").eq(1)));
+        let transaction = transaction.then(table.alter().add_column(x()));
+        transaction.commit().await.unwrap();
+        assert_eq!(told(&store, 2).await, changes(&[("delete", 1, 10, "a")]));
+    });
+}
