@@ -216,16 +216,18 @@ impl Alter {
             form.apply(change)?;
         }
         let (metadata, protocol) = form.finish()?;
-        for change in &self.changes {
-            if let Change::AddConstraint { name, condition } = change {
-                check_rows(draft, name, condition).await?;
-            }
-        }
         if metadata != *state.metadata() {
             draft.set_metadata(metadata);
         }
         if protocol != *state.protocol() {
             draft.set_protocol(protocol);
+        }
+        // A constraint speaks of the columns as they are with all the changes.
+        draft.settle().await?;
+        for change in &self.changes {
+            if let Change::AddConstraint { name, condition } = change {
+                check_rows(draft, name, condition).await?;
+            }
         }
         for (name, value) in self.parameters() {
             draft.parameter(name, value);

@@ -155,12 +155,14 @@ pub(crate) fn replace_schema(
     batch: &RecordBatch,
 ) -> Result<Option<(Schema, Metadata)>> {
     let schema = Schema::from_arrow(batch.schema_ref())?;
-    if schema == **base.schema() {
+    let is_mapped = base.properties().column_mapping_mode != ColumnMappingMode::None;
+    let is_same = match is_mapped {
+        // Ids and names in files are no matter of the rows.
+        true => schema == Schema::from_arrow(&*base.schema().to_arrow()?)?,
+        false => schema == **base.schema(),
+    };
+    if is_same {
         return Ok(None);
-    }
-    if base.properties().column_mapping_mode != ColumnMappingMode::None {
-        let message = "the schema of a table with column mapping cannot be replaced; alter its columns one by one";
-        return Err(Error::unsupported(message));
     }
     let mut partition_columns = Vec::with_capacity(base.partition_columns().len());
     for column in base.partition_columns() {
@@ -178,13 +180,39 @@ pub(crate) fn replace_schema(
                        add the feature first";
         return Err(Error::invalid(Code::InvalidSchema, message));
     }
-    let metadata = Metadata {
-        schema_string: schema.to_json(),
+    let mut metadata = Metadata {
         partition_columns,
         ..base.metadata().clone()
     };
+    let schema = match is_mapped {
+        true => map_columns(
+            &keeping_ids(base.schema(), &schema.unmapped())?,
+            &mut metadata,
+            &mut |_| fresh_name(base.environment()),
+        )?,
+        false => schema,
+    };
+    metadata.schema_string = schema.to_json();
     feature::check_writable(base.protocol(), &metadata, &schema)?;
     Ok(Some((schema, metadata)))
+}
+
+/// The schema with the ids and names in files of columns that stay what they were.
+fn keeping_ids(known: &Schema, schema: &Schema) -> Result<Schema> {
+    let fields = schema.fields().iter().map(|field| {
+        let mut field = field.clone();
+        let old = known.field(&field.name).filter(|old| {
+            let is_plain = old.data_type.as_primitive().is_some();
+            is_plain && old.data_type == field.data_type
+        });
+        let notes = old.into_iter().flat_map(|old| &old.metadata);
+        let ids = notes.filter(|(key, _)| key.starts_with("delta.columnMapping."));
+        field
+            .metadata
+            .extend(ids.map(|(key, value)| (key.clone(), value.clone())));
+        field
+    });
+    Schema::new(fields)
 }
 
 /// The fields of `known`, in order, then those that only `incoming` has, as nullable.

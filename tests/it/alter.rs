@@ -6,6 +6,7 @@ use headwater::arrow_array::cast::AsArray;
 use headwater::arrow_array::types::Int64Type;
 use headwater::arrow_array::{Array, Int64Array, RecordBatch, StringArray, StructArray};
 use headwater::environment::Environment;
+use headwater::predicate::col;
 use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, ErrorKind, Snapshot, Table};
 
@@ -381,4 +382,220 @@ async fn p15_of_creators_at_once_one_creates_and_the_others_open() {
         ids_of(&table.snapshot()).await.unwrap(),
         (0..8).collect::<Vec<_>>()
     );
+}
+
+/// A table of two columns of numbers, with column mapping.
+async fn pairs(store: &Faulty) -> Table {
+    let schema = Schema::new([
+        Field::new("a", DataType::LONG, true),
+        Field::new("b", DataType::LONG, true),
+    ]);
+    Table::create_in(storage(store), Environment::system(), schema.unwrap())
+        .property("delta.columnMapping.mode", "name")
+        .await
+        .unwrap()
+}
+
+fn pair(a: i64, b: i64) -> RecordBatch {
+    RecordBatch::try_from_iter([
+        ("a", Arc::new(Int64Array::from(vec![a])) as _),
+        ("b", Arc::new(Int64Array::from(vec![b])) as _),
+    ])
+    .unwrap()
+}
+
+/// CHECK Constraints: the rows are held against the columns as all changes of the alter leave them.
+#[tokio::test]
+async fn a_constraint_is_checked_on_the_columns_of_the_same_alter() {
+    for (a, b, fits) in [(-1, 5, true), (5, -1, false)] {
+        let store = Faulty::default();
+        let table = pairs(&store).await;
+        table.append(pair(a, b)).await.unwrap();
+        let alter = table.alter().rename_column("a", "old");
+        let alter = alter.rename_column("b", "a").add_constraint("c", "a > 0");
+        let done = alter.await;
+        if fits {
+            done.unwrap();
+            let refused = table.append(pair(-1, 1)).await.unwrap_err();
+            assert_eq!(refused.code(), Code::RowsRejected);
+        } else {
+            let refused = done.unwrap_err();
+            assert_eq!(refused.code(), Code::RowsRejected, "{refused}");
+            assert_eq!(refused.context_value("rows"), Some("1"));
+            assert_eq!(table.refresh().await.unwrap().version(), 1);
+        }
+    }
+    let store = Faulty::default();
+    let table = pairs(&store).await;
+    table.append(pair(1, 2)).await.unwrap();
+    let x = || Field::new("x", DataType::LONG, true);
+    let strict = table.alter().add_column(x()).add_constraint("c", "x > 0");
+    let refused = strict.await.unwrap_err();
+    assert_eq!(refused.code(), Code::RowsRejected, "{refused}");
+    let lenient = table.alter().add_column(x());
+    let lenient = lenient.add_constraint("c", "x IS NULL OR x > 0");
+    lenient.await.unwrap();
+    table.append(pair(3, 4)).await.unwrap();
+}
+
+/// What every writer would refuse from then on is refused when it is added.
+#[tokio::test]
+async fn a_constraint_that_writers_read_differently_is_not_added() {
+    let store = Faulty::default();
+    let schema = Schema::new([
+        Field::new("id", DataType::LONG, true),
+        Field::new("s", DataType::STRING, true),
+    ]);
+    let table = Table::create_in(storage(&store), Environment::system(), schema.unwrap());
+    let table = table.await.unwrap();
+    for text in [r#""id" > 0"#, r"s <> 'a\b'"] {
+        let refused = table.alter().add_constraint("c", text).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Unsupported, "{text}: {refused}");
+        assert_eq!(refused.context_value("constraint"), Some("c"));
+    }
+    assert_eq!(table.refresh().await.unwrap().version(), 0);
+    let plain = table
+        .alter()
+        .add_constraint("c", "`id` > 0 AND s <> 'a\"b'");
+    plain.await.unwrap();
+    let id = Arc::new(Int64Array::from(vec![1])) as _;
+    let s = Arc::new(StringArray::from(vec!["x"])) as _;
+    let row = RecordBatch::try_from_iter([("id", id), ("s", s)]).unwrap();
+    table.append(row).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_constraint_that_is_dropped_holds_no_longer() {
+    let store = Faulty::default();
+    let table = create(&store).await;
+    table
+        .alter()
+        .add_constraint("Positive", "id > 0")
+        .await
+        .unwrap();
+    let refused = table.append(ids([-1])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::RowsRejected);
+    let unknown = table.alter().drop_constraint("other").await.unwrap_err();
+    assert_eq!(unknown.context_value("constraint"), Some("other"));
+    table.alter().drop_constraint("POSITIVE").await.unwrap();
+    table.append(ids([-1])).await.unwrap();
+    let table = open(&store).await.unwrap();
+    let snapshot = table.snapshot();
+    let mut properties = snapshot.metadata().configuration.keys();
+    assert!(!properties.any(|key| key.starts_with("delta.constraints.")));
+    assert_eq!(ids_of(&snapshot).await.unwrap(), [-1]);
+}
+
+/// Rows that come while a constraint is added are held against it, too.
+#[tokio::test]
+async fn a_constraint_that_loses_to_an_append_is_checked_again() {
+    for (id, breaks) in [(5, false), (-5, true)] {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        table.append(ids([1])).await.unwrap();
+        let others = store.clone();
+        store.before_put("00000000000000000002.json", async move {
+            let table = open(&others).await.unwrap();
+            table.append(ids([id])).await.unwrap();
+        });
+        let done = table.alter().add_constraint("positive", "id > 0").await;
+        let newest = table.refresh().await.unwrap();
+        let constraint = "delta.constraints.positive";
+        let has_constraint = newest.metadata().configuration.contains_key(constraint);
+        assert_eq!(has_constraint, !breaks);
+        if breaks {
+            let refused = done.unwrap_err();
+            assert_eq!(refused.code(), Code::RowsRejected, "{refused}");
+            assert_eq!(refused.context_value("rows"), Some("1"));
+        } else {
+            // The new rows are all within the constraint, by their statistics: nothing is planned twice.
+            assert_eq!(done.unwrap().version, 3);
+            let info = &newest.history(1).await.unwrap()[0].info;
+            assert_eq!(info.read_version, Some(1));
+        }
+    }
+}
+
+/// A change of rows that loses to a change of the table is planned again under the new rules.
+#[tokio::test]
+async fn changes_of_rows_that_lose_to_an_alter_obey_it() {
+    for kind in ["property", "constraint", "column"] {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        table.append(ids([1, 2, 3])).await.unwrap();
+        let others = store.clone();
+        store.before_put("00000000000000000002.json", async move {
+            let table = open(&others).await.unwrap();
+            let alter = table.alter();
+            let alter = match kind {
+                "property" => alter.set_property("delta.enableDeletionVectors", "true"),
+                "constraint" => alter.add_constraint("small", "id < 10"),
+                _ => alter.add_column(Field::new("x", DataType::LONG, true)),
+            };
+            alter.await.unwrap();
+        });
+        let update = table.update().set("id", col("id") * 10_i64);
+        let done = update.filter(col("id").lt(3)).await;
+        let newest = table.refresh().await.unwrap();
+        let found = ids_of(&newest).await.unwrap();
+        if kind == "constraint" {
+            assert_eq!(done.unwrap_err().code(), Code::RowsRejected);
+            assert_eq!(found, [1, 2, 3]);
+            continue;
+        }
+        assert_eq!(done.unwrap().version, 3);
+        assert_eq!(found, [3, 10, 20]);
+        let info = &newest.history(1).await.unwrap()[0].info;
+        assert_eq!(info.read_version, Some(2));
+        let marks = info.operation_metrics.as_ref().unwrap()["numDeletionVectorsAdded"].text();
+        assert_eq!(marks, if kind == "property" { "\"1\"" } else { "\"0\"" });
+    }
+}
+
+/// Column Mapping: a schema that rows bring keeps the columns that stay, and never uses an id or a name again.
+#[tokio::test]
+async fn the_schema_of_a_mapped_table_is_replaced() {
+    let store = Faulty::default();
+    let table = pairs(&store).await;
+    table.append(pair(1, 2)).await.unwrap();
+    let mapping = |table: &Table, name: &str| -> (String, String) {
+        let schema = Schema::clone(table.snapshot().schema());
+        let note = |key: &str| {
+            let key = format!("delta.columnMapping.{key}");
+            schema.field(name).unwrap().metadata[&key].text().to_owned()
+        };
+        (note("id"), note("physicalName"))
+    };
+    let (a, b) = (mapping(&table, "a"), mapping(&table, "b"));
+    table.overwrite(pair(3, 4)).replace_schema().await.unwrap();
+    assert_eq!(
+        (mapping(&table, "a"), mapping(&table, "b")),
+        (a.clone(), b.clone())
+    );
+    let other = RecordBatch::try_from_iter([
+        (
+            "b",
+            Arc::new(StringArray::from(vec!["x"])) as Arc<dyn Array>,
+        ),
+        ("c", Arc::new(Int64Array::from(vec![7])) as _),
+        ("a", Arc::new(Int64Array::from(vec![5])) as _),
+    ]);
+    let replaced = table.overwrite(other.unwrap()).replace_schema();
+    replaced.await.unwrap();
+    let table = open(&store).await.unwrap();
+    let names = table.snapshot().schema().fields().to_vec();
+    let names: Vec<&str> = names.iter().map(|field| field.name.as_str()).collect();
+    assert_eq!(names, ["b", "c", "a"]);
+    assert_eq!(mapping(&table, "a"), a, "the same column");
+    let (new_b, new_c) = (mapping(&table, "b"), mapping(&table, "c"));
+    for new in [&new_b, &new_c] {
+        assert!(new.0 != a.0 && new.0 != b.0 && new.1 != a.1 && new.1 != b.1);
+    }
+    let snapshot = table.snapshot();
+    let max = &snapshot.metadata().configuration["delta.columnMapping.maxColumnId"];
+    assert_eq!(max, "4");
+    let found = snapshot.scan().filter_sql("a = 5 AND b = 'x' AND c = 7");
+    assert_eq!(found.unwrap().collect().await.unwrap()[0].num_rows(), 1);
+    let before = table.snapshot_at(2).await.unwrap();
+    assert_eq!(longs(&before, "b").await, [Some(4)]);
 }

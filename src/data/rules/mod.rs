@@ -46,6 +46,22 @@ pub(crate) struct Rules {
     conditions: Vec<Condition>,
 }
 
+/// Whether rows can be held against a CHECK constraint of this text.
+///
+/// # Errors
+///
+/// [`Unsupported`](crate::error::ErrorKind::Unsupported), naming the constraint, if they cannot.
+pub(crate) fn check_condition(name: &str, sql: &str, schema: &Schema) -> Result<()> {
+    let declared = Declared {
+        kind: Kind::Check,
+        name: name.to_owned(),
+        sql: sql.to_owned(),
+    };
+    let test = Predicate::from(declared.expression(0)?).bind(schema);
+    test.map(drop)
+        .map_err(|cause| declared.not_evaluated(cause))
+}
+
 /// What makes a column.
 #[derive(Debug)]
 struct Column {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::data::rules::check_condition;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::operation::alter::{Change, schema};
@@ -242,6 +243,8 @@ impl Form {
         }
         let bound = Predicate::parse(condition).and_then(|it| it.bind(&self.schema).map(drop));
         bound.map_err(|error| error.with("constraint", name))?;
+        // As every writer will ask from now on: what is refused then would close the table.
+        check_condition(name, condition, &self.schema)?;
         let key = format!("{CONSTRAINTS}{}", name.to_lowercase());
         self.metadata
             .configuration
