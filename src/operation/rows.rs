@@ -8,12 +8,15 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 
 use crate::data::ColumnNames;
+use crate::data::reader::DataFile;
+use crate::data::rewrite::follow::{Followed, follow};
 use crate::data::rules::Rules;
 use crate::data::writer::{DataWriter, WriterContext, WriterOptions, Written};
-use crate::error::{Code, Error, Result};
-use crate::operation::evolve;
+use crate::error::{Code, Error, ErrorKind, Result};
+use crate::operation::{evolve, invalid};
 use crate::predicate::{BoundPredicate, Predicate};
-use crate::protocol::action::{Add, Metadata, Protocol};
+use crate::protocol::action::{Add, Metadata};
+use crate::protocol::feature;
 use crate::protocol::schema::Schema;
 use crate::snapshot::Snapshot;
 use crate::transaction::Draft;
@@ -80,17 +83,69 @@ struct Files {
     written: Written,
     /// The first batch without its rows.
     like: Option<RecordBatch>,
-    protocol: Protocol,
-    /// The table's metadata then.
-    base: Metadata,
-    /// What the rows made of it.
+    /// Whether all batches had the columns of the first.
+    is_uniform: bool,
+    /// The table then.
+    seen: Snapshot,
+    /// What the rows made of its metadata.
     evolved: Option<Metadata>,
 }
 
 impl Files {
     /// The metadata that the files were written for.
     fn metadata(&self) -> &Metadata {
-        self.evolved.as_ref().unwrap_or(&self.base)
+        self.evolved.as_ref().unwrap_or(self.seen.metadata())
+    }
+
+    /// The rows once more, held against the table as it is now. The files are all that is left of them.
+    async fn again(
+        &self,
+        state: &Snapshot,
+        context: WriterContext,
+        must: Option<Must>,
+    ) -> Result<Self> {
+        let mut writer = DataWriter::new(context)?;
+        let followed = self.written.adds.iter().map(|add| {
+            let file = DataFile::of(add)?;
+            Ok(Followed { file, rows: None })
+        });
+        let followed: Vec<Followed> = followed.collect::<Result<_>>()?;
+        if !followed.is_empty() {
+            let mut batches = follow(&self.seen, None, followed)?;
+            while let Some(batch) = batches.try_next().await? {
+                let rows = self.given(&batch.hits)?;
+                let rows = match &must {
+                    Some(must) => must.checked(&rows)?,
+                    None => rows,
+                };
+                writer.write(rows).await?;
+            }
+        }
+        let written = writer.finish().await?;
+        if written.rows != self.written.rows {
+            let message = "files that were just written gave another number of rows; nothing was committed, try again";
+            return Err(Error::corrupt(Code::DataCorrupt, message)
+                .with("expected", self.written.rows)
+                .with("found", written.rows));
+        }
+        Ok(Self {
+            written,
+            like: self.like.clone(),
+            is_uniform: true,
+            seen: state.clone(),
+            evolved: None,
+        })
+    }
+
+    /// Of rows of the files, the columns that were given: the table's rules have made the others.
+    fn given(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let like = self.like.iter().flat_map(|like| like.schema_ref().fields());
+        let places = like.filter_map(|field| self.seen.schema().index_of(field.name()));
+        let places: Vec<usize> = places.collect();
+        rows.project(&places).map_err(|cause| {
+            let message = "rows that were written cannot be read back";
+            Error::corrupt(Code::DataCorrupt, message).because(cause)
+        })
     }
 }
 
@@ -106,33 +161,23 @@ impl NewRows {
         }
     }
 
-    /// Writes the rows as data files, the first time, and stages these.
+    /// Writes the rows as data files, the first time, and stages these. Files that do not fit the table any more are read
+    /// back and written anew.
     ///
     /// # Errors
     ///
-    /// [`Conflict`](crate::ErrorKind::Conflict) if the files were written for a table that has changed since in a way
-    /// that they do not fit.
+    /// [`Conflict`](crate::ErrorKind::Conflict) if the table has changed since in a way that the rows do not fit;
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if it has got a feature that this build lacks.
     pub(super) async fn stage(&mut self, draft: &mut Draft) -> Result<()> {
-        if self.written.is_none() {
-            self.written = Some(self.write(draft.state()).await?);
+        let state = draft.state().clone();
+        if let Some(files) = self.files_for(&state).await? {
+            self.written = Some(files);
         }
         let Some(files) = &self.written else {
             return Ok(());
         };
-        let state = draft.state();
-        let evolved = if *state.metadata() == files.base {
-            files.evolved.clone()
-        } else {
-            let evolved = self.evolved(state, files.like.as_ref())?;
-            evolved.map(|(_, metadata)| metadata)
-        };
+        let evolved = self.evolved_from(files, &state)?;
         let metadata = evolved.as_ref().unwrap_or(state.metadata());
-        let fits = evolve::still_fits(files.metadata(), metadata)?;
-        if *state.protocol() != files.protocol || !fits {
-            let message =
-                "the table changed while the rows were written, and they do not fit it any more";
-            return Err(Error::conflict(Code::CommitConflict, message));
-        }
         let partition_by = serde_json::Value::from(metadata.partition_columns.clone()).to_string();
         draft.parameter("partitionBy", partition_by);
         if let Some(metadata) = evolved {
@@ -158,11 +203,49 @@ impl NewRows {
             .map_or(&[], |files| files.written.adds.as_slice())
     }
 
+    /// The rows as files for this state of the table, if those that are there are not.
+    async fn files_for(&mut self, state: &Snapshot) -> Result<Option<Files>> {
+        let Some(files) = &self.written else {
+            return self.write(state).await.map(Some);
+        };
+        // A feature asks something of data files only through schema and properties.
+        feature::check_writable(state.protocol(), state.metadata(), state.schema())?;
+        let evolved = self.evolved_from(files, state)?;
+        let metadata = evolved.as_ref().unwrap_or(state.metadata());
+        if evolve::still_fits(files.metadata(), metadata)? {
+            return Ok(None);
+        }
+        let message =
+            "the table changed while the rows were written, and they do not fit it any more";
+        let unfit = Error::conflict(Code::CommitConflict, message);
+        let changes_schema = self.adds_columns || self.replaces_schema;
+        if changes_schema || !files.is_uniform {
+            return Err(unfit);
+        }
+        let schema = Arc::clone(state.schema());
+        let must = self.must.as_ref();
+        let must = must
+            .map(|must| Must::bind(must, state, &schema))
+            .transpose()?;
+        let context = self.context(state, schema);
+        match files.again(state, context, must).await {
+            Err(error) if error.kind() == ErrorKind::Invalid => Err(unfit.because(error)),
+            written => written.map(Some),
+        }
+    }
+
+    /// What the rows make of the table's metadata as it is now.
+    fn evolved_from(&self, files: &Files, state: &Snapshot) -> Result<Option<Metadata>> {
+        if state.metadata() == files.seen.metadata() {
+            return Ok(files.evolved.clone());
+        }
+        let evolved = self.evolved(state, files.like.as_ref())?;
+        Ok(evolved.map(|(_, metadata)| metadata))
+    }
+
     async fn write(&mut self, state: &Snapshot) -> Result<Files> {
-        let mut batches = self
-            .batches
-            .take()
-            .map_or_else(|| futures::stream::empty().boxed(), |batches| batches.0);
+        let used_up = || invalid("the rows of this write were used up by an attempt that failed");
+        let mut batches = self.batches.take().ok_or_else(used_up)?.0;
         let first = batches.try_next().await.map_err(source_failed)?;
         let evolved = self.evolved(state, first.as_ref())?;
         let (schema, evolved) = match evolved {
@@ -177,7 +260,11 @@ impl NewRows {
         let must = must.transpose()?;
         let mut writer = DataWriter::new(self.context(state, schema))?;
         let mut batches = futures::stream::iter(first.map(Ok)).chain(batches);
+        let mut is_uniform = true;
         while let Some(batch) = batches.try_next().await.map_err(source_failed)? {
+            is_uniform &= like
+                .as_ref()
+                .is_none_or(|like| has_columns_of(&batch, like));
             let batch = match &must {
                 Some(must) => must.checked(&batch)?,
                 None => batch,
@@ -187,8 +274,8 @@ impl NewRows {
         Ok(Files {
             written: writer.finish().await?,
             like,
-            protocol: state.protocol().clone(),
-            base: state.metadata().clone(),
+            is_uniform,
+            seen: state.clone(),
             evolved,
         })
     }
@@ -222,6 +309,13 @@ impl NewRows {
             options,
         }
     }
+}
+
+/// Whether two batches have the same columns, by name.
+fn has_columns_of(batch: &RecordBatch, other: &RecordBatch) -> bool {
+    let (fields, others) = (batch.schema_ref().fields(), other.schema_ref().fields());
+    let mut pairs = fields.iter().zip(others);
+    fields.len() == others.len() && pairs.all(|(field, other)| field.name() == other.name())
 }
 
 /// A condition that every new row must meet.

@@ -90,8 +90,9 @@ async fn append_around<F: Future<Output = ()>>(
     appending.await.unwrap()
 }
 
+/// Rows that were written for another table than there is now are written anew for this one.
 #[tokio::test]
-async fn d_9_a_metadata_change_contradicts_an_append_that_did_not_see_it() {
+async fn d_9_a_metadata_change_makes_an_append_that_did_not_see_it_write_its_rows_anew() {
     let store = Faulty::default();
     let table = create(&store).await;
     let mut fields = table.snapshot().schema().fields().to_vec();
@@ -102,13 +103,15 @@ async fn d_9_a_metadata_change_contradicts_an_append_that_did_not_see_it() {
     };
     let actions = [Action::Metadata(metadata)];
     let change = foreign_commit(&store, 1, &actions);
-    let conflict = append_around(&store, 1, change).await.unwrap_err();
-    assert_eq!(
-        (conflict.kind(), conflict.code()),
-        (ErrorKind::Conflict, Code::CommitConflict)
-    );
-    assert_eq!(conflict.context_value("conflict"), Some("MetadataChanged"));
-    assert_eq!(conflict.context_value("with_version"), Some("1"));
+    let landed = append_around(&store, 1, change).await.unwrap();
+    assert_eq!((landed.version, landed.rows), (2, 1));
+    let newest = table.refresh().await.unwrap();
+    assert_eq!(ids_of(&newest).await.unwrap(), [1]);
+    let info = &newest.history(1).await.unwrap()[0].info;
+    assert_eq!(info.read_version, Some(1));
+    let puts = store.puts();
+    let files = puts.iter().filter(|(path, _)| path.ends_with(".parquet"));
+    assert_eq!(files.count(), 2);
 }
 
 #[tokio::test]
@@ -136,10 +139,9 @@ async fn d_14_an_append_lands_on_a_schema_that_its_rows_still_fit() {
 
 #[tokio::test]
 async fn d_14_an_append_to_a_schema_that_its_rows_do_not_fit_is_a_conflict() {
-    let changes: [fn(&mut Vec<Field>); 4] = [
+    let changes: [fn(&mut Vec<Field>); 3] = [
         |fields| fields[0].name = "number".into(),
         |fields| fields[0].data_type = DataType::STRING,
-        |fields| fields[0].nullable = !fields[0].nullable,
         |fields| fields.push(Field::new("needed", DataType::LONG, false)),
     ];
     for change in changes {
@@ -159,19 +161,105 @@ async fn d_14_an_append_to_a_schema_that_its_rows_do_not_fit_is_a_conflict() {
     }
 }
 
+/// A protocol that this build obeys asks nothing else of rows that are written already.
 #[tokio::test]
-async fn d_9_a_protocol_change_contradicts_an_append_that_did_not_see_it() {
+async fn d_9_an_append_lands_on_a_protocol_that_asks_nothing_more_of_its_rows() {
     let store = Faulty::default();
     let table = create(&store).await;
     let mut protocol = table.snapshot().protocol().clone();
     protocol.min_writer_version = 3;
     let actions = [Action::Protocol(protocol)];
     let change = foreign_commit(&store, 1, &actions);
-    let conflict = append_around(&store, 1, change).await.unwrap_err();
-    assert_eq!(conflict.context_value("conflict"), Some("ProtocolChanged"));
+    let landed = append_around(&store, 1, change).await.unwrap();
+    assert_eq!(landed.version, 2);
+    let newest = table.refresh().await.unwrap();
+    assert_eq!(newest.protocol().min_writer_version, 3);
+    assert_eq!(ids_of(&newest).await.unwrap(), [1]);
+}
+
+/// That deletion vectors are enabled, columns are mapped, or a constraint is added, while rows are appended.
+#[tokio::test]
+async fn d_9_an_append_lands_where_the_new_rules_allow_and_is_a_conflict_elsewhere() {
+    for (key, value) in [
+        ("delta.enableDeletionVectors", "true"),
+        ("delta.enableChangeDataFeed", "true"),
+        ("delta.columnMapping.mode", "name"),
+    ] {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        let alter = table.alter().set_property(key, value);
+        let change = async move { drop(alter.await.unwrap()) };
+        let landed = append_around(&store, 1, change).await;
+        let newest = table.refresh().await.unwrap();
+        assert_eq!(newest.metadata().configuration[key], value);
+        assert_eq!(landed.unwrap().version, 2, "{key}");
+        assert_eq!(ids_of(&newest).await.unwrap(), [1]);
+        table.delete(col("id").eq(1)).await.unwrap();
+    }
+    for (id, obeys) in [(7, true), (1, false)] {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        let alter = table.alter().add_constraint("large", "id > 5");
+        let change = async move { drop(alter.await.unwrap()) };
+        let landed = append_around(&store, id, change).await;
+        let newest = table.refresh().await.unwrap();
+        if obeys {
+            assert_eq!(landed.unwrap().version, 2);
+            assert_eq!(ids_of(&newest).await.unwrap(), [7]);
+        } else {
+            let conflict = landed.unwrap_err();
+            assert_eq!(conflict.kind(), ErrorKind::Conflict, "{conflict}");
+            assert_eq!(newest.version(), 1);
+        }
+    }
+}
+
+/// Columns that the rows did not have are made by the rules as they are now: defaults, and what is computed.
+#[tokio::test]
+async fn d_14_rows_that_are_written_anew_get_the_defaults_and_values_of_now() {
+    let store = Faulty::default();
+    let table = crate::rules::table(&store).await;
+    let known = table.snapshot();
+    let metadata = known.metadata().clone();
+    // A column whose default is another one, a computed column that is computed otherwise.
+    let changed = metadata.schema_string.replace("\"42\"", "\"43\"");
+    let changed = changed.replace("id * 2", "id * 3");
+    assert_ne!(changed, metadata.schema_string);
+    let metadata = Metadata {
+        schema_string: changed,
+        ..metadata
+    };
+    let actions = [Action::Metadata(metadata)];
+    let change = foreign_commit(&store, 1, &actions);
+    append_around(&store, 5, change).await.unwrap();
+    let newest = table.refresh().await.unwrap();
+    let found = newest
+        .scan()
+        .filter_sql("id = 5 AND twice = 15 AND kind = 43");
+    let found = found.unwrap().collect().await.unwrap();
+    assert_eq!(found.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+}
+
+/// A protocol that this build does not obey ends every write.
+#[tokio::test]
+async fn d_9_an_append_ends_at_a_protocol_that_this_build_does_not_know() {
+    let store = Faulty::default();
+    create(&store).await;
+    let protocol = serde_json::json!({
+        "minReaderVersion": 1, "minWriterVersion": 7, "writerFeatures": ["appendOnly", "invariants", "fromTheFuture"],
+    });
+    let actions = [Action::Protocol(serde_json::from_value(protocol).unwrap())];
+    let change = foreign_commit(&store, 1, &actions);
+    let refused = append_around(&store, 1, change).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
     assert_eq!(
-        ids_of(&table.refresh().await.unwrap()).await.unwrap(),
-        Vec::<i64>::new()
+        store
+            .paths()
+            .await
+            .iter()
+            .filter(|path| path.ends_with(".json"))
+            .count(),
+        2
     );
 }
 
