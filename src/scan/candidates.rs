@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use crate::error::{Code, Result};
 use crate::log::checkpoint::{FileColumns, StatsWanted};
 use crate::log::files::FileBatch;
-use crate::predicate::{BoundPredicate, Predicate, Skip};
+use crate::predicate::{BoundPredicate, Bounds, Predicate, Skip};
 use crate::protocol::action::Add;
 use crate::scan::bounds::BatchBounds;
 use crate::scan::plan::Planner;
@@ -30,6 +30,9 @@ pub(crate) struct Candidates {
     pub(crate) predicate: Arc<BoundPredicate>,
 }
 
+/// Whether a file may hold a row that is looked for, by the bounds of the predicate's columns.
+pub(crate) type MayHold<'a> = &'a (dyn Fn(&BoundPredicate, &dyn Bounds) -> bool + Sync);
+
 /// Divides the live files of a version by a predicate. Memory: what may hold a matching row.
 ///
 /// # Errors
@@ -37,9 +40,18 @@ pub(crate) struct Candidates {
 /// [`Invalid`](crate::ErrorKind::Invalid) if the predicate does not fit the schema,
 /// [`Corrupt`](crate::ErrorKind::Corrupt) if the list of files cannot be read.
 pub(crate) async fn candidates(snapshot: &Snapshot, predicate: &Predicate) -> Result<Candidates> {
+    candidates_where(snapshot, predicate, &|_, _| true).await
+}
+
+/// As [`candidates`], without files that a second look at the bounds of the predicate's columns leaves out.
+pub(crate) async fn candidates_where(
+    snapshot: &Snapshot,
+    predicate: &Predicate,
+    may_hold: MayHold<'_>,
+) -> Result<Candidates> {
     let mut snapshot = snapshot.clone();
     loop {
-        match divided(&snapshot, predicate).await {
+        match divided(&snapshot, predicate, may_hold).await {
             Err(error) if error.code() == Code::CorruptCheckpoint => {
                 snapshot = snapshot.without_checkpoint(error).await?;
             }
@@ -48,7 +60,11 @@ pub(crate) async fn candidates(snapshot: &Snapshot, predicate: &Predicate) -> Re
     }
 }
 
-async fn divided(snapshot: &Snapshot, predicate: &Predicate) -> Result<Candidates> {
+async fn divided(
+    snapshot: &Snapshot,
+    predicate: &Predicate,
+    may_hold: MayHold<'_>,
+) -> Result<Candidates> {
     let bound = Arc::new(predicate.bind(snapshot.schema())?);
     let planner = Planner::of(snapshot, Arc::clone(&bound));
     let columns = FileColumns {
@@ -61,7 +77,11 @@ async fn divided(snapshot: &Snapshot, predicate: &Predicate) -> Result<Candidate
     while let Some(batch) = batches.try_next().await? {
         let bounds = BatchBounds::new(&planner, &batch);
         for row in 0..batch.len() {
-            let all = match bound.skip(&bounds.file(row)) {
+            let file = bounds.file(row);
+            if !may_hold(&bound, &file) {
+                continue;
+            }
+            let all = match bound.skip(&file) {
                 Skip::Never => continue,
                 Skip::Maybe => None,
                 Skip::Always => live_rows(&batch, row),

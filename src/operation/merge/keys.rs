@@ -3,6 +3,7 @@
 //! A key is its columns' values in the table's types, as bytes that are equal where the values are equal, and in the
 //! order of the values: NaN is one value and the greatest, both zeros are one, text and bytes are as they are.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,12 +15,13 @@ use arrow_schema::DataType as ArrowType;
 
 use crate::error::{Code, Error, Result};
 use crate::operation::merge::source::{Source, check_size};
-use crate::predicate::{Expression, Predicate};
+use crate::predicate::{BoundPredicate, Bounds, ColumnBounds, Expression, Predicate};
 use crate::protocol::arrow::conform;
 use crate::protocol::schema::{DataType, Field, PrimitiveType, Schema};
 use crate::protocol::value::Scalar;
 
-/// Up to this many values of a column are searched for one by one; more, by their range.
+/// Up to this many values of a column are searched for one by one, in files and in rows; more, by their range, in files
+/// that have one of them within their own.
 const VALUES_MAX: usize = 1_000;
 /// What a key costs in the hash table besides its bytes, about.
 const ENTRY_BYTES: u64 = 48;
@@ -34,6 +36,16 @@ pub(super) struct Keys {
     )]
     index: std::collections::HashMap<Box<[u8]>, u32>,
     predicate: Predicate,
+    /// Where a column has many values.
+    many: Vec<Many>,
+}
+
+/// The values of a column of the key, in their order.
+struct Many {
+    column: String,
+    array: ArrayRef,
+    /// Rows of the array: one for each value.
+    rows: Vec<u32>,
 }
 
 impl Keys {
@@ -54,12 +66,13 @@ impl Keys {
         let converter = RowConverter::new(sort).map_err(unfit)?;
         let rows = converter.convert_columns(&arrays).map_err(unfit)?;
         let index = index(&rows, &arrays, on, limit)?;
-        let predicate = predicate(&columns, &arrays)?;
+        let (predicate, many) = predicate(&columns, &arrays)?;
         Ok(Self {
             columns,
             converter,
             index,
             predicate,
+            many,
         })
     }
 
@@ -71,6 +84,16 @@ impl Keys {
     /// True for every row of the table that has a key of the source, and for others.
     pub(super) fn predicate(&self) -> &Predicate {
         &self.predicate
+    }
+
+    /// Whether a file may hold a key of the source, by the bounds of its columns.
+    pub(super) fn may_be_in(&self, predicate: &BoundPredicate, file: &dyn Bounds) -> bool {
+        self.many.iter().all(|many| {
+            let mut columns = predicate.columns().iter();
+            let column = columns
+                .find(|column| matches!(column.path.as_slice(), [name] if *name == many.column));
+            column.is_none_or(|column| many.may_be_within(&file.column(column)))
+        })
     }
 
     /// For each row of the table, the row of the source that has its key.
@@ -90,6 +113,25 @@ impl Keys {
             found.copied().filter(|_| !has_null)
         });
         Ok(found.collect())
+    }
+}
+
+impl Many {
+    /// Whether one of the values may be within bounds: what is not known may be.
+    fn may_be_within(&self, bounds: &ColumnBounds) -> bool {
+        let (Some(min), Some(max)) = (&bounds.min, &bounds.max) else {
+            return true;
+        };
+        if bounds.nan_possible {
+            return true;
+        }
+        let order = |row: u32, bound: &Scalar| {
+            let value = Scalar::from_array(&self.array, row as usize);
+            value.and_then(|value| value.compare(bound))
+        };
+        let below = |row: &u32| order(*row, min) == Some(Ordering::Less);
+        let first = self.rows.get(self.rows.partition_point(below));
+        first.is_some_and(|row| order(*row, max) != Some(Ordering::Greater))
     }
 }
 
@@ -141,12 +183,13 @@ fn index(
     Ok(index)
 }
 
-/// What the keys of the source have in common: few values, or a range of them.
-fn predicate(columns: &[Field], arrays: &[ArrayRef]) -> Result<Predicate> {
+/// What the keys of the source have in common: few values, or a range of them; and the values where they are many.
+fn predicate(columns: &[Field], arrays: &[ArrayRef]) -> Result<(Predicate, Vec<Many>)> {
     let rows = arrays.first().map_or(0, |array| array.len());
     let whole = |row: &usize| !arrays.iter().any(|array| array.is_null(*row));
     let rows: Vec<usize> = (0..rows).filter(whole).collect();
     let mut parts = Vec::with_capacity(columns.len());
+    let mut many = Vec::new();
     for (field, array) in columns.iter().zip(arrays) {
         let column = Expression::Column(vec![field.name.clone()]);
         let sort = SortField::new(array.data_type().clone());
@@ -177,12 +220,26 @@ fn predicate(columns: &[Field], arrays: &[ArrayRef]) -> Result<Predicate> {
                 let values = values.into_values().map(value);
                 column.is_in(values.collect::<Result<Vec<_>>>()?)
             }
-            (None, Some((low, high))) => column.between(value(low)?, value(high)?),
+            (None, Some((low, high))) => {
+                let mut rows: Vec<u32> = rows
+                    .iter()
+                    .filter_map(|row| (*row).try_into().ok())
+                    .collect();
+                rows.sort_by(|left, right| bytes(*left as usize).cmp(bytes(*right as usize)));
+                rows.dedup_by(|left, right| bytes(*left as usize) == bytes(*right as usize));
+                many.push(Many {
+                    column: field.name.clone(),
+                    array: Arc::clone(array),
+                    rows,
+                });
+                column.between(value(low)?, value(high)?)
+            }
             (None, None) => Predicate::from(Expression::from(false)),
         });
     }
     let all = parts.into_iter().reduce(Predicate::and);
-    Ok(all.unwrap_or_else(|| Predicate::from(Expression::from(false))))
+    let all = all.unwrap_or_else(|| Predicate::from(Expression::from(false)));
+    Ok((all, many))
 }
 
 /// The values with one NaN and one zero.

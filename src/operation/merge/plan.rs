@@ -17,8 +17,9 @@ use crate::operation::change::{Changing, every_row};
 use crate::operation::merge::clauses::{Clauses, Sees, Written};
 use crate::operation::merge::keys::Keys;
 use crate::operation::merge::source::Source;
+use crate::predicate::{BoundPredicate, Bounds};
 use crate::protocol::schema::Schema;
-use crate::scan::candidates::candidates;
+use crate::scan::candidates::candidates_where;
 use crate::transaction::{Draft, ReadRows};
 
 /// Rows that are inserted at one go.
@@ -105,7 +106,10 @@ impl Bound<'_> {
         let reads_all = !self.by_source.is_empty();
         let keys = self.keys.predicate();
         let rows = if reads_all { every_row() } else { keys.clone() };
-        let candidates = candidates(state, &rows).await?;
+        let may_hold = |predicate: &BoundPredicate, file: &dyn Bounds| {
+            reads_all || self.keys.may_be_in(predicate, file)
+        };
+        let candidates = candidates_where(state, &rows, &may_hold).await?;
         let predicate = (!reads_all).then_some(candidates.predicate);
         let files: Vec<_> = candidates.files.into_iter().map(|it| it.add).collect();
         let data = files.iter().map(DataFile::of).collect::<Result<_>>()?;

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use super::assert_status;
 use crate::pruning::check;
-use crate::support::store::Faulty;
+use crate::support::store::{Answer, Faulty, Request, When as Struck};
 use crate::support::{block_on, open, storage};
 
 /// One row, of the table or of the source.
@@ -456,6 +456,58 @@ fn only_files_that_can_hold_a_key_are_rewritten() {
         let commit = merge.await.unwrap();
         assert_counts(&commit, [2, 0, 1]);
         assert_eq!(commit.files_removed, 2);
+    });
+}
+
+/// More keys than are searched for one by one: a file between them is left alone, and unread.
+#[test]
+fn files_between_many_keys_are_not_read() {
+    block_on(async {
+        for on in ["a", "s"] {
+            let store = Faulty::default();
+            let table = create(&store, false, [false, false]).await;
+            let named = |ids: &mut dyn Iterator<Item = i64>, v: i64| {
+                let row = |a: i64| Row {
+                    a: Some(a),
+                    f: None,
+                    s: Some(format!("{a:06}")),
+                    v: Some(v),
+                };
+                batch(&ids.map(row).collect::<Vec<_>>())
+            };
+            for first in [0, 5_000, 10_000, 20_000] {
+                table
+                    .append(named(&mut (first..first + 100), 0))
+                    .await
+                    .unwrap();
+            }
+            // The second file, and the fourth, are within the range of the keys or beyond it.
+            let puts = store.puts();
+            let files: Vec<&String> = puts
+                .iter()
+                .map(|(path, _)| path)
+                .filter(|path| path.ends_with(".parquet"))
+                .collect();
+            assert_eq!(files.len(), 4);
+            for file in [files[1], files[3]] {
+                let (get, before) = (Request::Get, Struck::Before);
+                store.fail(get, file, usize::MAX, before, Answer::Denied);
+            }
+            let source = named(&mut (10..20).chain(10_050..11_300), 1);
+            let merge = table.merge(source).on([on]);
+            let merge = merge
+                .when_matched_update_all()
+                .when_not_matched_insert_all();
+            let commit = merge.await.unwrap();
+            assert_counts(&commit, [60, 0, 1_200]);
+            assert_eq!(commit.files_removed, 2);
+            store.heal();
+            // A key at either bound of a file is one within it.
+            let edges = [5_000, 5_099].into_iter().chain(30_000..31_200);
+            let merge = table.merge(named(&mut edges.into_iter(), 2)).on([on]);
+            let commit = merge.when_matched_delete().await.unwrap();
+            assert_counts(&commit, [0, 2, 0]);
+        }
     });
 }
 
