@@ -863,7 +863,7 @@ async fn h_8_a_file_claims_no_more_rows_than_a_file_may_have() {
 }
 
 #[tokio::test]
-async fn deletion_vectors_in_files_are_read_within_the_table_only() {
+async fn f_4_deletion_vectors_in_files_are_checked_and_read_within_the_table_only() {
     let storage = storage();
     let mut file = put(&storage, parquet(&ids(0..10), properties())).await;
     let (data, mut descriptor) = vector(&[3, 4]);
