@@ -37,7 +37,9 @@ pub(super) struct Candidate {
     pub(super) rows: Option<u64>,
 }
 
-/// The groups to rewrite, oldest files first. A second choice over what they become is empty.
+/// The groups to rewrite for one commit: those of the partition with the oldest file first, so that a partition that
+/// gets many files keeps none of the others waiting for ever. A second choice over what they become is empty, unless a
+/// group was cut short: then it has fewer files, or fewer that are not full.
 pub(super) fn choose(files: Vec<Candidate>, wanted: Wanted) -> Vec<Group> {
     let mut partitions: BTreeMap<_, Vec<Candidate>> = BTreeMap::new();
     for file in files {
@@ -46,30 +48,53 @@ pub(super) fn choose(files: Vec<Candidate>, wanted: Wanted) -> Vec<Group> {
             partition.or_default().push(file);
         }
     }
-    let mut groups = Vec::new();
+    let mut groups: Vec<Vec<Candidate>> = partitions
+        .into_values()
+        .filter_map(|files| group(files, wanted))
+        .collect();
+    // Stable: partitions of one age stay in their order.
+    groups.sort_by_key(|inputs| inputs.first().map(|file| file.add.modification_time));
     let mut bytes = 0_u64;
-    for mut files in partitions.into_values() {
-        files.sort_by(|left, right| {
-            let age = |file: &Candidate| file.add.modification_time;
-            (age(left), &left.add.path).cmp(&(age(right), &right.add.path))
-        });
-        let mut inputs = Vec::new();
-        for file in files {
-            if !inputs.is_empty() && wanted.commit_bytes <= bytes {
-                break;
-            }
-            bytes = bytes.saturating_add(size(&file.add));
-            inputs.push(file);
-        }
-        if is_worth_it(&inputs, wanted.files_min) {
-            let inputs = inputs.into_iter().map(|file| file.add).collect();
-            groups.push(Group { inputs });
-        }
-        if wanted.commit_bytes <= bytes {
+    let fits = |inputs: &Vec<Candidate>| {
+        let is_first_or_fits = bytes < wanted.commit_bytes.max(1);
+        bytes = bytes.saturating_add(total(inputs));
+        is_first_or_fits
+    };
+    let chosen = groups.into_iter().take_while(fits);
+    let adds = |inputs: Vec<Candidate>| inputs.into_iter().map(|file| file.add).collect();
+    chosen
+        .map(|inputs| Group {
+            inputs: adds(inputs),
+        })
+        .collect()
+}
+
+/// What is rewritten of a partition, oldest first; `None` if it is not worth the while.
+fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Vec<Candidate>> {
+    files.sort_by(|left, right| {
+        let age = |file: &Candidate| file.add.modification_time;
+        (age(left), &left.add.path).cmp(&(age(right), &right.add.path))
+    });
+    let (mut bytes, mut length) = (0_u64, 0);
+    for file in &files {
+        // Two at least: one by itself would stay what it is, and what comes after it would wait for ever.
+        if 2 <= length && wanted.commit_bytes <= bytes {
             break;
         }
+        bytes = bytes.saturating_add(size(&file.add));
+        length += 1;
     }
-    groups
+    // More than one commit's worth of files is enough, however few they are.
+    let is_cut = length < files.len();
+    files.truncate(length);
+    let files_min = if is_cut { 2 } else { wanted.files_min };
+    is_worth_it(&files, files_min).then_some(files)
+}
+
+fn total(files: &[Candidate]) -> u64 {
+    files
+        .iter()
+        .fold(0, |sum, file| sum.saturating_add(size(&file.add)))
 }
 
 fn is_candidate(file: &Candidate, wanted: Wanted) -> bool {
@@ -194,5 +219,140 @@ mod tests {
             ..WANTED
         };
         assert_eq!(chosen(files, little), [["0", "1", "2"]]);
+    }
+
+    /// The files of a group as one that compaction made, and as full ones where they are larger than that.
+    fn rewritten(
+        group: &[String],
+        all: &[Candidate],
+        wanted: Wanted,
+        turn: usize,
+    ) -> Vec<Candidate> {
+        let inputs = all.iter().filter(|file| group.contains(&file.add.path));
+        let part = inputs.clone().next().unwrap().add.partition_values["p"]
+            .clone()
+            .unwrap();
+        let mut left: u64 = inputs.map(|file| size(&file.add)).sum();
+        let mut outputs = Vec::new();
+        while 0 < left {
+            let size = left.min(wanted.target_bytes);
+            left -= size;
+            let name = format!("{turn}-{}-{}", group[0], outputs.len());
+            let mut output = file(&name, &part, size as i64);
+            output.add.modification_time = 1_000 + turn as i64;
+            if 0 < left {
+                let full = Some(wanted.target_bytes.to_string());
+                output.add.tags = Some(BTreeMap::from([(TAG_FULL.to_owned(), full)]));
+            }
+            outputs.push(output);
+        }
+        outputs
+    }
+
+    /// Rewrites until nothing is chosen; hands back what there is then.
+    fn settle(mut files: Vec<Candidate>, wanted: Wanted) -> Vec<Candidate> {
+        for turn in 0..1_000 {
+            let groups = chosen(files.clone(), wanted);
+            if groups.is_empty() {
+                return files;
+            }
+            for group in groups {
+                let outputs = rewritten(&group, &files, wanted, turn);
+                files.retain(|file| !group.contains(&file.add.path));
+                files.extend(outputs);
+            }
+        }
+        panic!("it never ends");
+    }
+
+    #[test]
+    fn files_too_large_for_one_commit_together_are_rewritten_nevertheless() {
+        // Five make a commit, eight would make it worth the while: without more, none ever was.
+        let appends: Vec<_> = (0..20).map(|n| file(&format!("{n:02}"), "1", 50)).collect();
+        let wanted = Wanted {
+            target_bytes: 128,
+            commit_bytes: 256,
+            files_min: 8,
+        };
+        assert_eq!(chosen(appends.clone(), wanted)[0].len(), 6);
+        let settled = settle(appends, wanted);
+        assert!(settled.len() < 12, "{}", settled.len());
+        assert_eq!(settled.iter().map(|file| file.add.size).sum::<i64>(), 1_000);
+    }
+
+    #[test]
+    fn files_as_large_as_a_commit_are_joined_in_twos() {
+        let files: Vec<_> = (0..4).map(|n| file(&format!("{n}"), "1", 300)).collect();
+        let wanted = Wanted {
+            commit_bytes: 256,
+            ..WANTED
+        };
+        assert_eq!(chosen(files.clone(), wanted), [["0", "1"]]);
+        let settled = settle(files, wanted);
+        assert_eq!(settled.len(), 2, "one is full, one is the rest");
+    }
+
+    #[test]
+    fn lonely_files_of_many_partitions_take_nothing_of_what_a_commit_holds() {
+        let mut files: Vec<_> = (0..46)
+            .map(|day| file(&format!("day-{day:02}"), &format!("{day:02}"), 90))
+            .collect();
+        files.extend((0..8).map(|n| file(&format!("small-{n}"), "99", 1)));
+        let wanted = Wanted {
+            target_bytes: 128,
+            commit_bytes: 256,
+            files_min: 8,
+        };
+        let groups = chosen(files, wanted);
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].len(), 8);
+    }
+
+    #[test]
+    fn the_partition_with_the_oldest_file_goes_first() {
+        let aged = |path: &str, part: &str, time: i64| {
+            let mut file = file(path, part, 200);
+            file.add.modification_time = time;
+            file
+        };
+        let files = vec![
+            aged("a", "1", 50),
+            aged("b", "1", 60),
+            aged("c", "2", 7),
+            aged("d", "2", 70),
+        ];
+        let little = Wanted {
+            commit_bytes: 100,
+            ..WANTED
+        };
+        assert_eq!(chosen(files.clone(), little), [["c", "d"]]);
+        assert_eq!(chosen(files, WANTED), [["c", "d"], ["a", "b"]]);
+    }
+
+    #[test]
+    fn whatever_the_sizes_it_ends_and_leaves_less_than_is_worth_the_while() {
+        for partitions in [1, 3, 46] {
+            for commit_bytes in [1, 90, 256, 100_000] {
+                for files_min in [2, 8] {
+                    let wanted = Wanted {
+                        target_bytes: 128,
+                        commit_bytes,
+                        files_min,
+                    };
+                    let files = (0..partitions * 12).map(|n| {
+                        let size = 1 + i64::from(n) * 37 % 95;
+                        file(&format!("{n:03}"), &format!("{}", n % partitions), size)
+                    });
+                    let settled = settle(files.collect(), wanted);
+                    for part in 0..partitions {
+                        let part = Some(part.to_string());
+                        let small = settled.iter().filter(|file| {
+                            file.add.partition_values["p"] == part && is_candidate(file, wanted)
+                        });
+                        assert!(small.count() < files_min, "{partitions} {commit_bytes}");
+                    }
+                }
+            }
+        }
     }
 }
