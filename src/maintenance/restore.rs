@@ -10,16 +10,22 @@ use crate::log::checkpoint::FileColumns;
 use crate::log::key::key_text;
 use crate::maintenance::hold;
 use crate::operation::{Verb, awaitable};
-use crate::protocol::action::{Add, DeletionVectorDescriptor};
+use crate::protocol::action::{Add, DeletionVectorDescriptor, Metadata};
 use crate::snapshot::{At, Snapshot};
 use crate::table::Table;
-use crate::transaction::vacuum::{VACUUM_END, VACUUM_START};
+use crate::transaction::vacuum::under_way;
 use crate::transaction::{Draft, ReadRows};
 
-/// How many versions back a vacuum is looked for that has not ended.
-const VERSIONS_LOOKED_AT: usize = 100;
-/// How long a vacuum that never said that it ended may still be deleting.
-const VACUUM_LASTS_MILLIS: i64 = 24 * 3_600_000;
+/// The properties that say from when on commits carry their own time.
+///
+/// Spec: [In-Commit Timestamps](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#in-commit-timestamps).
+const IN_COMMIT_TIMESTAMPS: [&str; 3] = [
+    "delta.enableInCommitTimestamps",
+    "delta.inCommitTimestampEnablementVersion",
+    "delta.inCommitTimestampEnablementTimestamp",
+];
+/// The property that holds the largest id that a column was given.
+const MAX_COLUMN_ID: &str = "delta.columnMapping.maxColumnId";
 
 /// Brings a version's content back; await it. See [`Table::restore`].
 #[derive(Debug, Clone)]
@@ -64,8 +70,8 @@ impl Table {
 impl Restore {
     async fn stage_files(&self, draft: &mut Draft) -> Result<()> {
         let state = draft.state().clone();
-        refuse_during_vacuum(&state).await?;
         let target = self.table.snapshot_at(self.at).await?;
+        refuse_during_vacuum(&state, &target).await?;
         if state.properties().append_only {
             let message = "the table is append-only (`delta.appendOnly`): its rows are never changed or removed";
             return Err(Error::invalid(Code::RowsRejected, message));
@@ -104,8 +110,9 @@ impl Restore {
         for file in back.into_values() {
             draft.add(file);
         }
-        if target.metadata() != state.metadata() {
-            draft.set_metadata(target.metadata().clone());
+        let metadata = metadata(&target, &state);
+        if metadata != *state.metadata() {
+            draft.set_metadata(metadata);
         }
         // What was written since may rest on features that came since.
         let protocol = state.protocol().extended_by(target.protocol());
@@ -116,8 +123,20 @@ impl Restore {
     }
 }
 
-/// The live files by path and deletion vector.
+/// The live files by path and deletion vector. A checkpoint that cannot be read is passed over for an older one.
 async fn files(snapshot: &Snapshot) -> Result<BTreeMap<String, Add>> {
+    let mut snapshot = snapshot.clone();
+    loop {
+        match files_once(&snapshot).await {
+            Err(error) if error.code() == Code::CorruptCheckpoint => {
+                snapshot = snapshot.without_checkpoint(error).await?;
+            }
+            files => return files,
+        }
+    }
+}
+
+async fn files_once(snapshot: &Snapshot) -> Result<BTreeMap<String, Add>> {
     let mut found = BTreeMap::new();
     let mut batches = snapshot.files(FileColumns::all()).await?;
     while let Some(batch) = batches.try_next().await? {
@@ -134,26 +153,41 @@ async fn files(snapshot: &Snapshot) -> Result<BTreeMap<String, Add>> {
 }
 
 /// A vacuum that is under way may delete what would be brought back.
-async fn refuse_during_vacuum(state: &Snapshot) -> Result<()> {
-    let now = state.environment().now_millis();
-    for entry in state.history(VERSIONS_LOOKED_AT).await? {
-        match entry.info.operation.as_deref() {
-            Some(VACUUM_END) => return Ok(()),
-            Some(VACUUM_START) => {
-                let started = entry.info.timestamp.unwrap_or(now);
-                if VACUUM_LASTS_MILLIS < now.saturating_sub(started) {
-                    return Ok(());
-                }
-                let message = "a vacuum is under way, or ended without saying so; try again when it is done, or after a \
-                               day";
-                return Err(
-                    Error::conflict(Code::FilesVacuumed, message).with("version", entry.version)
-                );
-            }
-            _ => {}
-        }
+async fn refuse_during_vacuum(state: &Snapshot, target: &Snapshot) -> Result<()> {
+    let Some(start) = under_way(state, Some(target.version())).await? else {
+        return Ok(());
+    };
+    if target.is_needed_by(state).await? {
+        return Ok(());
     }
-    Ok(())
+    let message = "a vacuum is under way, or ended without saying so, and may take files of this version; try again when it \
+                   is done, or in a quarter of an hour (after another engine's vacuum: a day)";
+    Err(Error::conflict(Code::FilesVacuumed, message)
+        .with("version", target.version())
+        .with("vacuum_version", start))
+}
+
+/// What the metadata becomes: the version's, but for what must not go back. Commits that carried no time of their own
+/// cannot have had one since, and an id that was given to a column is never given to another.
+fn metadata(target: &Snapshot, state: &Snapshot) -> Metadata {
+    let mut metadata = target.metadata().clone();
+    let now = &state.metadata().configuration;
+    for key in IN_COMMIT_TIMESTAMPS {
+        match now.get(key) {
+            Some(value) => metadata.configuration.insert(key.to_owned(), value.clone()),
+            None => metadata.configuration.remove(key),
+        };
+    }
+    let id = |value: Option<&String>| value.and_then(|value| value.parse::<i64>().ok());
+    if let (Some(then), Some(now)) = (
+        id(metadata.configuration.get(MAX_COLUMN_ID)),
+        id(now.get(MAX_COLUMN_ID)),
+    ) && then < now
+    {
+        let max = (MAX_COLUMN_ID.to_owned(), now.to_string());
+        metadata.configuration.extend([max]);
+    }
+    metadata
 }
 
 impl Verb for Restore {

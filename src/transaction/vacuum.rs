@@ -3,7 +3,8 @@
 //! A vacuum reads pins and leases, and what others committed, once its start is in the log. So who writes one and then
 //! finds no start in the log is seen by every vacuum that is to come. Who finds one that has not ended may be too late
 //! for it: what it was planned to delete may go at any moment, though it is there now. A vacuum deletes for a limited
-//! time after its start and then starts again, so that one that was killed holds nobody up for long.
+//! time after its start and then starts again, so that one that was killed holds nobody up for long. Vacuums of other
+//! engines, whose starts do not say what they were planned on, may delete for as long as they like.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +32,11 @@ pub(crate) const LASTS_MILLIS: i64 = 10 * 60_000;
 /// How long others take it to be deleting: the last requests take their time, and clocks differ.
 const SEEN_MILLIS: i64 = 15 * 60_000;
 /// How old a commit may be by the store's clock that is looked at.
-const LOOKED_AT_MILLIS: i64 = 20 * 60_000;
+const LOOKED_AT_MILLIS: i64 = OTHERS_SEEN_MILLIS + 5 * 60_000;
+/// How long another engine's vacuum may be deleting that does not say that it has ended: none limits its time.
+const OTHERS_SEEN_MILLIS: i64 = 24 * 3_600_000;
+/// Files that are looked for at one time.
+const HEADS_IN_FLIGHT: usize = 16;
 /// Commits that are read at one time.
 const COMMITS_IN_FLIGHT: usize = 8;
 
@@ -60,9 +65,10 @@ pub(crate) async fn under_way(tip: &Snapshot, version: Option<Version>) -> Resul
             },
             Some(VACUUM_START) => {
                 let planned = version_in(&info, PLANNED);
+                let seen = planned.map_or(OTHERS_SEEN_MILLIS, |_| SEEN_MILLIS);
                 let is_ended = ended.contains(&later) || (planned.is_none() && others_ended);
                 let age = now.saturating_sub(info.timestamp.unwrap_or(now));
-                if !is_ended && is_after(planned.unwrap_or(later)) && age < SEEN_MILLIS {
+                if !is_ended && is_after(planned.unwrap_or(later)) && age < seen {
                     return Ok(Some(later));
                 }
             }
@@ -94,12 +100,16 @@ pub(crate) async fn check_files(draft: &Draft, tip: &Snapshot) -> Result<()> {
     {
         return Err(vacuumed(path));
     }
-    for (path, _) in late {
-        let (place, key) = tip.storage().locate(resolve(path)?)?;
-        if place.head(&key).await?.is_none() {
-            return Err(vacuumed(path));
+    let late: Vec<String> = late.into_iter().map(|(path, _)| path.clone()).collect();
+    let heads = stream::iter(late).map(|path| async move {
+        let (place, key) = tip.storage().locate(resolve(&path)?)?;
+        match place.head(&key).await? {
+            Some(_) => Ok(()),
+            None => Err(vacuumed(&path)),
         }
-    }
+    });
+    let mut heads = heads.buffer_unordered(HEADS_IN_FLIGHT);
+    while heads.try_next().await?.is_some() {}
     Ok(())
 }
 
