@@ -229,6 +229,11 @@ pub(crate) async fn checkpoint_time(storage: &Storage, version: Version) -> Resu
     }))
 }
 
+/// The checkpoints of a listing of which all parts are there, newest first.
+pub(crate) fn complete_checkpoints(listed: Vec<ObjectInfo>) -> Vec<CheckpointFiles> {
+    Listing::arrange(listed).checkpoints
+}
+
 /// Whether there is a complete checkpoint of `version` or a later one.
 ///
 /// # Errors

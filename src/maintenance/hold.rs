@@ -20,6 +20,14 @@ use crate::transaction::vacuum::under_way;
 
 const PINS: &str = "_headwater/pins";
 const LEASES: &str = "_headwater/leases";
+/// Log cleanups that are under way.
+const CLEANUPS: &str = "_headwater/cleanups";
+/// How long a version that is being pinned is leased.
+const PINNING_LASTS: Duration = Duration::from_secs(3_600);
+/// How long a log cleanup deletes after it has said so.
+const CLEANUP_LASTS_MILLIS: i64 = 10 * 60_000;
+/// How long others take it to be deleting: the last requests take their time, and clocks differ.
+const CLEANUP_SEEN_MILLIS: i64 = 15 * 60_000;
 /// How large a hold may be that is read.
 const HOLD_BYTES_MAX: u64 = 64 << 10;
 /// Clocks of different machines differ: a hold ends this much later for those who would delete.
@@ -43,6 +51,28 @@ pub struct Pin {
 struct LeaseFile {
     version: Version,
     expires: i64,
+}
+
+/// What a log cleanup says before it deletes.
+#[derive(Debug, Serialize, Deserialize)]
+struct CleanupFile {
+    /// Versions before this one go.
+    before: Version,
+    started: i64,
+}
+
+/// The announcement of a log cleanup: versions before one are about to go.
+///
+/// A cleanup says so, then reads which versions are held, then deletes, for a limited time. Who writes a pin or a lease
+/// reads the announcements after that, then loads the version. So either the announcement is seen, and the hold is
+/// refused if it is of a version that goes; or the announcement came after the hold, which the cleanup then sees. A
+/// hold that finds no announcement because the cleanup is over finds the version gone.
+#[derive(Debug)]
+pub(super) struct Announcement {
+    storage: Storage,
+    environment: Environment,
+    key: String,
+    until: i64,
 }
 
 /// A reader's claim on a version, until it ends or is released. See [`Table::lease`].
@@ -87,11 +117,21 @@ impl Table {
             created: now,
             expires: lasts.map(|lasts| now.saturating_add(millis(lasts))),
         };
+        // A lease holds the version until the pin does, so that the pin of this name that is there stays until it can
+        // be replaced: whatever is interrupted leaves the old one or the new one.
+        let lease = self.lease(&snapshot, PINNING_LASTS).await?;
+        let old = read_bytes(self.storage(), &key).await?;
         write(self.storage(), &key, &pin).await?;
-        if let Err(error) = self.check_held(&snapshot).await {
-            drop_hold(self.storage(), &key).await?;
+        if lease.has_ended()
+            && let Err(error) = self.check_held(&snapshot).await
+        {
+            match old {
+                Some(old) => self.storage().put(&key, old).await?,
+                None => drop(drop_hold(self.storage(), &key).await?),
+            }
             return Err(error);
         }
+        lease.release().await?;
         Ok(pin)
     }
 
@@ -133,7 +173,7 @@ impl Table {
             length: lasts,
             ends: AtomicI64::new(0),
         };
-        lease.write().await?;
+        lease.ends.store(lease.write().await?, Ordering::Release);
         if let Err(error) = self.check_held(snapshot).await {
             lease.release().await?;
             return Err(error);
@@ -147,10 +187,12 @@ impl Table {
     /// or lease is there, so a vacuum that starts from now on sees it.
     async fn check_held(&self, snapshot: &Snapshot) -> Result<()> {
         let tip = self.refresh().await?;
-        // The newest version needs all of its files, and no vacuum takes them.
+        // The newest version needs all of its files, and no vacuum takes them, nor does log cleanup take what it is
+        // loaded from.
         if tip.version() == snapshot.version() {
             return Ok(());
         }
+        self.check_log_held(snapshot).await?;
         if let Some(start) = under_way(&tip, Some(snapshot.version())).await?
             && !snapshot.is_needed_by(&tip).await?
         {
@@ -164,6 +206,75 @@ impl Table {
             None => Ok(()),
             Some(missing) => Err(gone(snapshot, &missing)),
         }
+    }
+}
+
+impl Table {
+    /// Whether the log of a version that has just been pinned or leased is held: a cleanup that was faster is noticed.
+    async fn check_log_held(&self, snapshot: &Snapshot) -> Result<()> {
+        let version = snapshot.version();
+        let now = self.environment().now_millis();
+        for object in self.storage().list(CLEANUPS, None).await? {
+            let Some(cleanup) = read::<CleanupFile>(self.storage(), &object.key).await? else {
+                continue;
+            };
+            let age = now.saturating_sub(cleanup.started);
+            if version < cleanup.before && age < CLEANUP_SEEN_MILLIS {
+                let message = "a log cleanup is under way, or was killed, and takes the log of this version; take a newer \
+                               version, or try again in a quarter of an hour";
+                return Err(Error::conflict(Code::FilesVacuumed, message)
+                    .with("version", version)
+                    .with("oldest", cleanup.before));
+            }
+        }
+        // Not what this handle remembers: what is there.
+        Snapshot::at_version(self.storage(), self.environment(), version).await?;
+        Ok(())
+    }
+
+    /// Says that the log before a version is about to go.
+    pub(super) async fn announce_cleanup(&self, before: Version) -> Result<Announcement> {
+        let environment = self.environment().clone();
+        let started = environment.now_millis();
+        let announcement = Announcement {
+            storage: self.storage().clone(),
+            key: format!("{CLEANUPS}/{}.json", environment.uuid()),
+            environment,
+            until: started.saturating_add(CLEANUP_LASTS_MILLIS),
+        };
+        let file = CleanupFile { before, started };
+        write(self.storage(), &announcement.key, &file).await?;
+        Ok(announcement)
+    }
+
+    /// Announcements of cleanups that were killed long ago.
+    pub(super) async fn dead_cleanups(&self) -> Result<Vec<String>> {
+        let mut dead = Vec::new();
+        let now = self.environment().now_millis();
+        for object in self.storage().list(CLEANUPS, None).await? {
+            let cleanup = read::<CleanupFile>(self.storage(), &object.key).await?;
+            let is_dead = |cleanup: CleanupFile| {
+                CLEANUP_SEEN_MILLIS.saturating_add(SKEW_MILLIS)
+                    < now.saturating_sub(cleanup.started)
+            };
+            if cleanup.is_some_and(is_dead) {
+                dead.push(object.key);
+            }
+        }
+        Ok(dead)
+    }
+}
+
+impl Announcement {
+    /// Whether there is still time to delete.
+    pub(super) fn lasts(&self) -> bool {
+        self.environment.now_millis() < self.until
+    }
+
+    /// Takes it back: nothing is deleted any more.
+    pub(super) async fn withdraw(self) -> Result<()> {
+        drop_hold(&self.storage, &self.key).await?;
+        Ok(())
     }
 }
 
@@ -183,20 +294,26 @@ impl Lease {
     pub async fn renew(&self) -> Result<()> {
         let ends = self.ends.load(Ordering::Acquire);
         self.check_lasts(ends)?;
-        self.write().await?;
-        // A vacuum may have seen the end while the store took its time.
-        self.check_lasts(ends)
+        let renewed = self.write().await?;
+        // A vacuum may have seen the end while the store took its time: then the lease stays ended.
+        self.check_lasts(ends)?;
+        self.ends.store(renewed, Ordering::Release);
+        Ok(())
     }
 
-    async fn write(&self) -> Result<()> {
+    /// Hands back when it ends now.
+    async fn write(&self) -> Result<i64> {
         let now = self.environment.now_millis();
         let file = LeaseFile {
             version: self.version,
             expires: now.saturating_add(millis(self.length)),
         };
         write(&self.storage, &self.key, &file).await?;
-        self.ends.store(file.expires, Ordering::Release);
-        Ok(())
+        Ok(file.expires)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ends.load(Ordering::Acquire) <= self.environment.now_millis()
     }
 
     fn check_lasts(&self, ends: i64) -> Result<()> {
@@ -277,10 +394,8 @@ async fn read_all<T: for<'a> Deserialize<'a>>(
 
 /// A hold; `None` if it went meanwhile. One that cannot be read is an error: it may hold anything.
 async fn read<T: for<'a> Deserialize<'a>>(storage: &Storage, key: &str) -> Result<Option<T>> {
-    let bytes = match storage.get_limited(key, HOLD_BYTES_MAX).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(bytes) = read_bytes(storage, key).await? else {
+        return Ok(None);
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|cause| {
         let message =
@@ -289,6 +404,14 @@ async fn read<T: for<'a> Deserialize<'a>>(storage: &Storage, key: &str) -> Resul
             .with("path", key)
             .because(cause)
     })
+}
+
+async fn read_bytes(storage: &Storage, key: &str) -> Result<Option<bytes::Bytes>> {
+    match storage.get_limited(key, HOLD_BYTES_MAX).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn millis(duration: Duration) -> i64 {

@@ -33,7 +33,9 @@ use crate::table::Table;
 use crate::transaction::vacuum::LASTS_MILLIS;
 
 /// Deletions that are under way at one time.
-const DELETIONS_IN_FLIGHT: usize = 16;
+pub(super) const DELETIONS_IN_FLIGHT: usize = 16;
+/// How many rounds in a row may end before anything was deleted.
+const ROUNDS_IN_VAIN_MAX: usize = 3;
 
 /// Deletes what nobody needs; await it. See [`Table::vacuum`].
 #[derive(Debug, Clone)]
@@ -125,65 +127,83 @@ impl Vacuum {
         )?;
         let times = self.times(&snapshot)?;
         let (held, ended) = hold::held(table).await?;
-        let mut keep = self.keep(&snapshot, times, &held).await?;
+        let keep = self.keep(&snapshot, times, &held).await?;
         let columns = partition_columns(&snapshot);
         let listed = table
             .storage()
             .list_tree(|name| is_entered(name, &columns))
             .await?;
         refuse_nested(&listed)?;
-        let mut doomed = doomed(&listed, &keep, &columns, times);
+        let doomed = doomed(&listed, &keep, &columns, times);
         if self.dry_run {
             return Ok(report(&doomed, 0));
         }
-        let mut deleted = Vec::new();
-        while !doomed.is_empty() {
-            let after = snapshot.version();
-            doomed = self.round(after, &mut keep, doomed, &mut deleted).await?;
-        }
+        let deleted = self.rounds(snapshot.version(), keep, doomed).await?;
         delete_all(table.storage(), ended).await?;
         let unpublished = table.storage().sweep_unpublished(times.unknown).await?;
         Ok(report(&deleted, unpublished))
     }
 
-    /// Says that deletions start, spares what was committed, pinned or leased since `planned`, deletes for as long as
-    /// the start is good for, and says that this has ended. Hands back what is left to do.
-    async fn round(
+    /// Deletes in rounds, each as long as its start is good for.
+    async fn rounds(
         &self,
         planned: Version,
-        keep: &mut Keep,
-        mut doomed: Vec<ObjectInfo>,
-        deleted: &mut Vec<ObjectInfo>,
+        keep: Keep,
+        doomed: Vec<ObjectInfo>,
     ) -> Result<Vec<ObjectInfo>> {
-        let table = &self.table;
-        let now = || table.environment().now_millis();
-        let until = now().saturating_add(LASTS_MILLIS);
-        let start = carry_out(Marker::start(table, self, planned, &doomed)).await?;
-        let tip = table.refresh().await?;
-        keep.commits(planned.saturating_add(1), tip.version())
-            .await?;
-        keep.held(table, &hold::held(table).await?.0).await?;
-        doomed.retain(|object| !keep.keys.contains(&object.key));
-        let deletions = stream::iter(doomed).map(|object| async {
-            let is_in_time = now() < until;
-            if is_in_time {
-                table.storage().delete(&object.key).await?;
-            }
-            Ok::<_, Error>((object, is_in_time))
-        });
-        let mut deletions = deletions.buffered(DELETIONS_IN_FLIGHT);
-        let (mut done, mut left) = (0, Vec::new());
-        while let Some((object, is_deleted)) = deletions.try_next().await? {
-            match is_deleted {
-                true => {
-                    done += 1;
-                    deleted.push(object);
-                }
-                false => left.push(object),
+        let mut round = Round {
+            planned,
+            keep,
+            left: doomed,
+            deleted: Vec::new(),
+        };
+        let mut in_vain = 0;
+        while !round.left.is_empty() {
+            let before = round.left.len();
+            self.round(&mut round).await?;
+            in_vain = if round.left.len() < before {
+                0
+            } else {
+                in_vain + 1
+            };
+            if ROUNDS_IN_VAIN_MAX <= in_vain {
+                let message = "the log changes faster than it can be read, or the store is too slow: vacuum found no time \
+                               to delete; try again when the table is less busy";
+                return Err(Error::storage(Code::StoreFailed, message).retryable(true));
             }
         }
+        round
+            .deleted
+            .sort_by(|left, right| left.key.cmp(&right.key));
+        Ok(round.deleted)
+    }
+
+    /// Says that deletions start, spares what was committed, pinned or leased since the plan, deletes for as long as
+    /// the start is good for, and says that this has ended.
+    async fn round(&self, round: &mut Round) -> Result<()> {
+        let table = &self.table;
+        let now = || table.environment().now_millis();
+        // Others count from the start: what is read after it comes out of the same time.
+        let until = now().saturating_add(LASTS_MILLIS);
+        let marker = Marker::start(table, self, round.planned, &round.left);
+        let start = carry_out(marker).await?;
+        let tip = table.refresh().await?;
+        let keep = &mut round.keep;
+        keep.commits(round.planned.saturating_add(1), tip.version())
+            .await?;
+        keep.held(table, &hold::held(table).await?.0).await?;
+        // The next round reads on from here.
+        round.planned = tip.version();
+        round.left.retain(|object| !keep.holds(&object.key));
+        let left = std::mem::take(&mut round.left);
+        let is_in_time = || now() < until;
+        let storage = table.storage();
+        let ended = delete_while(storage, left, DELETIONS_IN_FLIGHT, is_in_time).await?;
+        let done = ended.deleted.len() as u64;
+        round.left = ended.left;
+        round.deleted.extend(ended.deleted);
         carry_out(Marker::end(table, start.version, done)).await?;
-        Ok(left)
+        Ok(())
     }
 
     fn times(&self, snapshot: &Snapshot) -> Result<Times> {
@@ -229,6 +249,16 @@ impl IntoFuture for Vacuum {
     }
 }
 
+/// What is left of a vacuum's work, and what is done.
+#[derive(Debug)]
+struct Round {
+    /// Up to which version the log has been read for what must stay.
+    planned: Version,
+    keep: Keep,
+    left: Vec<ObjectInfo>,
+    deleted: Vec<ObjectInfo>,
+}
+
 /// Moments, in milliseconds since the epoch.
 #[derive(Debug, Clone, Copy)]
 struct Times {
@@ -268,7 +298,7 @@ fn doomed(listed: &[ObjectInfo], keep: &Keep, columns: &[String], times: Times) 
     let is_doomed = |object: &&ObjectInfo| {
         let known = keep.removed.contains(&object.key);
         let old = known || object.modified_millis < times.unknown;
-        old && !keep.keys.contains(&object.key) && is_candidate(&object.key, columns)
+        old && !keep.holds(&object.key) && is_candidate(&object.key, columns)
     };
     let mut doomed: Vec<_> = listed.iter().filter(is_doomed).cloned().collect();
     doomed.sort_by(|left, right| left.key.cmp(&right.key));
@@ -292,12 +322,36 @@ pub(super) async fn delete_all(storage: &Storage, keys: Vec<String>) -> Result<(
     Ok(())
 }
 
-/// Deletes objects one after the other: whatever is interrupted leaves the last ones.
-pub(super) async fn delete_in_order(storage: &Storage, keys: Vec<String>) -> Result<()> {
-    for key in keys {
-        storage.delete(&key).await?;
+/// Objects that were there and are not any more, and objects for which the time did not suffice.
+#[derive(Debug, Default)]
+pub(super) struct Deleted {
+    pub(super) deleted: Vec<ObjectInfo>,
+    pub(super) left: Vec<ObjectInfo>,
+}
+
+/// Deletes objects in their order, some at one time, as long as it may.
+pub(super) async fn delete_while(
+    storage: &Storage,
+    objects: Vec<ObjectInfo>,
+    at_one_time: usize,
+    may: impl Fn() -> bool,
+) -> Result<Deleted> {
+    let deletions = stream::iter(objects).map(|object| async {
+        let is_in_time = may();
+        let was_there = is_in_time && storage.delete(&object.key).await?;
+        Ok::<_, Error>((object, is_in_time, was_there))
+    });
+    let mut deletions = deletions.buffered(at_one_time);
+    let mut done = Deleted::default();
+    while let Some((object, is_in_time, was_there)) = deletions.try_next().await? {
+        match (is_in_time, was_there) {
+            (false, _) => done.left.push(object),
+            (true, true) => done.deleted.push(object),
+            // Somebody else was faster, and counts it.
+            (true, false) => {}
+        }
     }
-    Ok(())
+    Ok(done)
 }
 
 /// Ends a pin or a lease; `false` if it was not there.
@@ -325,7 +379,7 @@ impl Snapshot {
     /// Whether a later version needs all files that this one needs.
     pub(super) async fn is_needed_by(&self, later: &Self) -> Result<bool> {
         let (ours, theirs) = (self.needed().await?, later.needed().await?);
-        Ok(ours.keys.is_subset(&theirs.keys))
+        Ok(ours.is_within(&theirs))
     }
 
     async fn needed(&self) -> Result<Keep> {

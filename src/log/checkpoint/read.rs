@@ -185,6 +185,11 @@ impl CheckpointReader {
         !self.0.sidecars.is_empty()
     }
 
+    /// The keys of the sidecars.
+    pub(crate) fn sidecar_keys(&self) -> impl Iterator<Item = &str> {
+        self.0.sidecars.iter().map(|(key, _)| key.as_str())
+    }
+
     /// How many live files there are, if that is known without reading them.
     pub(crate) fn adds(&self) -> Option<u64> {
         match &self.0.inline {
