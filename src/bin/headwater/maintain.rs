@@ -65,8 +65,8 @@ pub(crate) struct Maintain {
     /// Compact a partition from this many small files on
     #[arg(long, value_name = "FILES", default_value_t = 8)]
     compact_from: usize,
-    /// Work for this share of the time
-    #[arg(long, value_name = "0-1", default_value_t = 0.5)]
+    /// Take this share of one core on average
+    #[arg(long, value_name = "0-1", value_parser = share, default_value = "0.5")]
     core_share: f64,
     /// Read and write at most this many bytes of data files in a second
     #[arg(long, value_name = "BYTES")]
@@ -74,6 +74,12 @@ pub(crate) struct Maintain {
     /// Vacuum and clean up the log this often
     #[arg(long, value_name = "TIME", value_parser = duration)]
     delete_every: Option<Duration>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok();
+    let share = share.filter(|share| 0.0 < *share && *share <= 1.0);
+    share.ok_or_else(|| "a share is a number above 0 and at most 1".to_owned())
 }
 
 #[derive(Debug, Args)]
@@ -246,11 +252,17 @@ fn report(status: &Status, as_json: bool) -> Result<(), Failure> {
         let line = json!({
             "state": state, "version": version, "files_removed": done.files_removed, "files_added": done.files_added,
             "rows": done.rows, "checkpoints": status.checkpoints, "deleted": status.deleted, "failures": status.failures,
+            "failures_in_a_row": status.failures_in_a_row, "last_failure": status.last_failure,
         });
         return print(&line.to_string());
     }
+    // What the last round failed at is why nothing gets on.
+    let failing = match (&status.last_failure, status.failures_in_a_row) {
+        (Some(failure), 1..) => format!("; trying again after: {failure}"),
+        _ => String::new(),
+    };
     print(&format!(
-        "{state} at version {}: {} files became {}, {} checkpoints, {} objects deleted, {} failures",
+        "{state} at version {}: {} files became {}, {} checkpoints, {} objects deleted, {} failures{failing}",
         version.unwrap_or(0),
         done.files_removed,
         done.files_added,

@@ -104,8 +104,13 @@ fn is_candidate(file: &Candidate, wanted: Wanted) -> bool {
         .and_then(Option::as_deref);
     let full = full.and_then(|full| full.parse::<u64>().ok());
     let is_full = full.is_some_and(|full| wanted.target_bytes <= full);
-    let is_small = size(&file.add) < wanted.target_bytes / 100 * SMALL_PERCENT;
-    is_holey(file) || (is_small && !is_full)
+    is_holey(file) || (is_small(size(&file.add), wanted) && !is_full)
+}
+
+/// Whether a file of this size is small enough to be joined with others.
+pub(super) fn is_small(size: u64, wanted: Wanted) -> bool {
+    let percent = u128::from(wanted.target_bytes) * u128::from(SMALL_PERCENT);
+    u128::from(size) * 100 < percent
 }
 
 /// Whether enough rows are deleted that reading past them costs more than writing the others once.

@@ -12,17 +12,19 @@
 mod choose;
 mod rewrite;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::TryStreamExt;
 use futures::future::BoxFuture;
 
 use crate::data::writer::WriterOptions;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
 use crate::log::key::canonical_path;
-use crate::maintenance::compact::choose::{Candidate, Wanted, choose};
+use crate::maintenance::compact::choose::{Candidate, Group, Wanted, choose, is_small};
 use crate::maintenance::compact::rewrite::{Rewritten, rewrite};
 use crate::operation::{Verb, carry_out_one};
 use crate::protocol::Version;
@@ -37,6 +39,8 @@ use crate::transaction::{CommitStatus, Draft};
 const COMMIT_BYTES: u64 = 4 << 30;
 /// How many commits one run makes at most; each one leaves less to do.
 const COMMITS_MAX: usize = 10_000;
+/// How often a commit is made half as large because the last one was in vain.
+const HALVINGS_MAX: u32 = 8;
 
 /// Makes few files of many; await it. See [`Table::compact`].
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Compact {
     target_bytes: Option<u64>,
     commit_bytes: u64,
     files_min: usize,
+    /// Bytes of data files that were read and written, whatever became of them.
+    moved: Arc<AtomicU64>,
 }
 
 /// What a compaction did.
@@ -104,6 +110,7 @@ impl Table {
             target_bytes: None,
             commit_bytes: COMMIT_BYTES,
             files_min: 2,
+            moved: Arc::default(),
         }
     }
 }
@@ -144,6 +151,8 @@ impl Compact {
         let mut step = Step {
             options: self.clone(),
             rewritten: Vec::new(),
+            lost: 0,
+            touched: BTreeSet::new(),
         };
         let commit = carry_out_one(&mut step).await?;
         let mut done = Compaction::default();
@@ -161,10 +170,16 @@ impl Compact {
         Ok(done)
     }
 
+    /// Bytes of data files that were read and written since this was made, in vain or not.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
     /// How many groups of files would become fewer.
     pub(super) async fn groups(&self, state: &Snapshot) -> Result<usize> {
-        let files = live_files(state).await?.into_values().collect();
-        Ok(choose(files, self.wanted(state)).len())
+        let wanted = self.wanted(state);
+        let live = live_files(state, wanted, &BTreeSet::new()).await?;
+        Ok(choose(live.candidates, wanted).len())
     }
 
     fn wanted(&self, state: &Snapshot) -> Wanted {
@@ -202,32 +217,37 @@ impl IntoFuture for Compact {
     }
 }
 
-/// One commit of a compaction. What was rewritten is kept over lost races, as long as its inputs are what they were.
+/// One commit of a compaction. What was rewritten is kept over lost races, as long as its inputs are what they were, and
+/// lands before anything else is rewritten. What was lost is planned again smaller, without the files that were touched.
 #[derive(Debug)]
 struct Step {
     options: Compact,
     rewritten: Vec<Rewritten>,
+    /// How often all of the work was in vain.
+    lost: u32,
+    /// Inputs that concurrent commits touched: they are likely to do so again.
+    touched: BTreeSet<String>,
 }
 
 impl Step {
     async fn stage_files(&mut self, draft: &mut Draft) -> Result<()> {
         let state = draft.state().clone();
-        let wanted = self.options.wanted(&state);
-        let mut live = live_files(&state).await?;
-        let now = state.environment().now_millis();
-        // Vacuum does not wait for ever for files that no commit names: they are soon as old as a writer may get.
-        let oldest = now.saturating_sub(grace_millis(&state) / 2);
-        self.rewritten.retain(|done| {
-            let is_young = |output: &Add| oldest <= output.modification_time;
-            done.outputs.iter().all(is_young)
-                && done.inputs.iter().all(|input| is_same(&live, input))
-        });
-        for input in self.rewritten.iter().flat_map(|done| &done.inputs) {
-            live.remove(&*canonical_path(&input.path));
-        }
-        for group in choose(live.into_values().collect(), wanted) {
-            self.rewritten
-                .push(rewrite(&state, group, wanted.target_bytes).await?);
+        let mut wanted = self.options.wanted(&state);
+        let inputs = self.rewritten.iter().flat_map(|done| &done.inputs);
+        let watched = inputs.map(|input| canonical_path(&input.path).into_owned());
+        let live = live_files(&state, wanted, &watched.collect()).await?;
+        let had_work = !self.rewritten.is_empty();
+        self.keep_what_holds(&state, &live);
+        if self.rewritten.is_empty() {
+            if had_work {
+                self.lost = self.lost.saturating_add(1);
+            }
+            wanted.commit_bytes >>= self.lost.min(HALVINGS_MAX);
+            let mut files = live.candidates;
+            files.retain(|file| !self.touched.contains(&*canonical_path(&file.add.path)));
+            for group in choose(files, wanted) {
+                self.rewrite(&state, group, wanted.target_bytes).await?;
+            }
         }
         draft.rearranges();
         for done in &self.rewritten {
@@ -247,6 +267,35 @@ impl Step {
         draft.parameter("auto", "false".to_owned());
         Ok(())
     }
+
+    /// Drops what was rewritten of files that are not what they were.
+    fn keep_what_holds(&mut self, state: &Snapshot, live: &LiveFiles) {
+        let now = state.environment().now_millis();
+        // Vacuum does not wait for ever for files that no commit names: they are soon as old as a writer may get.
+        let oldest = now.saturating_sub(grace_millis(state) / 2);
+        let touched = &mut self.touched;
+        self.rewritten.retain(|done| {
+            let is_young = done
+                .outputs
+                .iter()
+                .all(|output| oldest <= output.modification_time);
+            let gone = done.inputs.iter().filter(|input| !live.has(input));
+            let before = touched.len();
+            touched.extend(gone.map(|input| canonical_path(&input.path).into_owned()));
+            is_young && touched.len() == before
+        });
+    }
+
+    async fn rewrite(&mut self, state: &Snapshot, group: Group, target: u64) -> Result<()> {
+        let moved = |bytes| self.options.moved.fetch_add(bytes, Ordering::Relaxed);
+        // Whether or not it succeeds: they are read.
+        moved(bytes(&group.inputs));
+        let done = rewrite(state, group, target).await?;
+        // Written, and read back for the proof.
+        moved(bytes(&done.outputs).saturating_mul(2));
+        self.rewritten.push(done);
+        Ok(())
+    }
 }
 
 impl Verb for Step {
@@ -263,31 +312,70 @@ impl Verb for Step {
     }
 }
 
-/// The live files by canonical path.
-async fn live_files(state: &Snapshot) -> Result<BTreeMap<String, Candidate>> {
+/// The live files, as far as a choice needs them.
+#[derive(Debug, Default)]
+struct LiveFiles {
+    /// Those that may be chosen.
+    candidates: Vec<Candidate>,
+    /// The ids of the deletion vectors of watched files, by canonical path.
+    watched: BTreeMap<String, Option<String>>,
+}
+
+impl LiveFiles {
+    /// Whether a watched file is still live, with the same rows deleted.
+    fn has(&self, input: &Add) -> bool {
+        let vector = input.deletion_vector.as_ref();
+        let vector = vector.map(DeletionVectorDescriptor::unique_id);
+        self.watched.get(&*canonical_path(&input.path)) == Some(&vector)
+    }
+}
+
+/// The live files. A checkpoint that cannot be read is passed over for an older one.
+async fn live_files(
+    state: &Snapshot,
+    wanted: Wanted,
+    watched: &BTreeSet<String>,
+) -> Result<LiveFiles> {
+    let mut state = state.clone();
+    loop {
+        match live_files_once(&state, wanted, watched).await {
+            Err(error) if error.code() == Code::CorruptCheckpoint => {
+                state = state.without_checkpoint(error).await?;
+            }
+            files => return files,
+        }
+    }
+}
+
+async fn live_files_once(
+    state: &Snapshot,
+    wanted: Wanted,
+    watched: &BTreeSet<String>,
+) -> Result<LiveFiles> {
     let columns = FileColumns {
         stats: StatsWanted::Columns(Vec::new()),
         ..FileColumns::all()
     };
-    let mut live = BTreeMap::new();
+    let mut live = LiveFiles::default();
     let mut batches = state.files(columns).await?;
     while let Some(batch) = batches.try_next().await? {
         let counts = ColumnReader::new(&batch, &[], &PrimitiveType::Long);
         for row in 0..batch.len() {
-            let add = batch.add(row);
-            let rows = counts.num_records(row);
-            let path = canonical_path(&add.path).into_owned();
-            live.insert(path, Candidate { add, rows });
+            if !watched.is_empty() {
+                let path = batch.canonical_path(row);
+                if watched.contains(&*path) {
+                    live.watched.insert(path.into_owned(), batch.vector_id(row));
+                }
+            }
+            // A table may have millions of files: only those that may be chosen become structs.
+            let vector = batch.deletion_vector(row);
+            if vector.is_some() || is_small(batch.size(row).unsigned_abs(), wanted) {
+                live.candidates.push(Candidate {
+                    add: batch.add(row),
+                    rows: counts.num_records(row),
+                });
+            }
         }
     }
     Ok(live)
-}
-
-/// Whether the file is still live, with the same rows deleted.
-fn is_same(live: &BTreeMap<String, Candidate>, input: &Add) -> bool {
-    let id = |vector: &Option<DeletionVectorDescriptor>| {
-        vector.as_ref().map(DeletionVectorDescriptor::unique_id)
-    };
-    let now = live.get(&*canonical_path(&input.path));
-    now.is_some_and(|now| id(&now.add.deletion_vector) == id(&input.deletion_vector))
 }

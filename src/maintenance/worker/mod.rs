@@ -11,10 +11,12 @@ use std::time::Duration;
 use futures::future::{Either, select};
 use tokio::sync::watch;
 
+use crate::data::writer::WriterOptions;
 use crate::environment::{Environment, Task};
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::maintenance::Compaction;
 use crate::maintenance::worker::policy::{Policy, Sight, due};
+use crate::operation::invalid;
 use crate::protocol::Version;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
@@ -23,8 +25,10 @@ pub use crate::maintenance::worker::policy::Job;
 
 /// How many bytes the worker rewrites for one commit, about.
 const COMMIT_BYTES: u64 = 256 << 20;
-/// How often a step that failed and may be repeated is repeated before the worker gives up.
-const FAILURES_MAX: u32 = 8;
+/// How often one call does what is due, at most, while each time brings something forward.
+const ROUNDS_MAX: usize = 10_000;
+/// What is known of a worker that ended otherwise than it should.
+const DIED: &str = "the maintenance worker died; its work is undone or done, never half";
 /// The most that the worker waits after a failure.
 const FAILURE_WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -57,6 +61,8 @@ pub struct Status {
     pub deleted: u64,
     /// Steps that failed and were, or will be, repeated.
     pub failures: u64,
+    /// How many of them failed one after the other, up to now; 0 once a round went well.
+    pub failures_in_a_row: u32,
     /// What the last failure said.
     pub last_failure: Option<String>,
 }
@@ -152,9 +158,12 @@ impl Maintain {
         self
     }
 
-    /// Which share of the time the worker works, from 0 to 1; a half unless set. It rests in between.
+    /// Which share of one core the worker takes on average, more than 0 and at most 1; a half unless set. While it works
+    /// it may use all cores, and rests the longer for it: it is taken to keep all of them busy.
+    ///
+    /// A share that is no number, or not more than 0, is refused when the work starts.
     pub fn core_share(mut self, share: f64) -> Self {
-        self.core_share = share.clamp(0.01, 1.0);
+        self.core_share = share;
         self
     }
 
@@ -175,15 +184,31 @@ impl Maintain {
     ///
     /// # Errors
     ///
-    /// The first failure of a step, as [`Table::compact`], [`Table::checkpoint`], [`Table::vacuum`] and
+    /// [`Invalid`](ErrorKind::Invalid) for a share of a core that is none; the first failure of a step, as [`Table::compact`], [`Table::checkpoint`], [`Table::vacuum`] and
     /// [`Table::clean_up_log`] have them.
     pub async fn once(self) -> Result<Status> {
+        self.check()?;
         let (_orders, heard) = watch::channel(Order::Run);
         let mut worker = Worker::new(self, heard);
-        worker.options.core_share = 1.0;
-        worker.options.bytes_per_second = None;
-        worker.round().await?;
+        worker.paced = false;
+        for _ in 0..ROUNDS_MAX {
+            let before = worker.status().compacted.files_removed;
+            worker.round().await?;
+            // Less is left than before; what is not worth a commit stays.
+            if worker.status().compacted.files_removed == before {
+                break;
+            }
+        }
         Ok(worker.status().clone())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.core_share.is_finite() && 0.0 < self.core_share {
+            return Ok(());
+        }
+        let message =
+            "the share of a core that maintenance may take is a number above 0 and at most 1";
+        Err(invalid(message))
     }
 
     /// Starts a worker in the background.
@@ -192,7 +217,12 @@ impl Maintain {
         let environment = self.table.environment().clone();
         let worker = Worker::new(self, heard);
         let status = Arc::clone(&worker.status);
-        let task = environment.spawn(worker.run());
+        // Whatever ends it, a panic too, its status says so.
+        let ended = Ended(Arc::clone(&status));
+        let task = environment.spawn(async move {
+            let _ended = ended;
+            worker.run().await
+        });
         Maintenance {
             orders,
             status,
@@ -227,11 +257,23 @@ impl Maintenance {
         match self.task.join().await {
             Some(ended) => ended?,
             None => {
-                let message = "the maintenance worker died; its work is undone or done, never half";
-                return Err(Error::storage(Code::Stopped, message));
+                return Err(Error::storage(Code::Stopped, DIED));
             }
         }
         Ok(lock(&self.status).clone())
+    }
+}
+
+/// Says that the worker is no more, if it ends otherwise than it should.
+struct Ended(Arc<Mutex<Status>>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let mut status = lock(&self.0);
+        if !matches!(status.state, State::Stopped | State::Failed) {
+            status.state = State::Failed;
+            status.last_failure = Some(DIED.to_owned());
+        }
     }
 }
 
@@ -240,8 +282,14 @@ struct Worker {
     status: Arc<Mutex<Status>>,
     orders: watch::Receiver<Order>,
     environment: Environment,
-    /// By the clock that never goes back.
-    deleted: Option<Duration>,
+    /// When objects were vacuumed last, by the clock that never goes back.
+    vacuumed: Option<Duration>,
+    /// When the log was cleaned up last.
+    cleaned: Option<Duration>,
+    /// The version in which compaction found nothing to do: it finds nothing again.
+    compact: Option<Version>,
+    /// Whether it rests between steps.
+    paced: bool,
 }
 
 impl Worker {
@@ -251,7 +299,10 @@ impl Worker {
             options,
             status: Arc::default(),
             orders,
-            deleted: None,
+            vacuumed: None,
+            cleaned: None,
+            compact: None,
+            paced: true,
         }
     }
 
@@ -260,7 +311,12 @@ impl Worker {
     }
 
     async fn run(mut self) -> Result<()> {
-        let mut failures = 0;
+        if let Err(error) = self.options.check() {
+            let mut status = self.status();
+            status.state = State::Failed;
+            status.last_failure = Some(error.to_string());
+            return Err(error);
+        }
         loop {
             match self.order() {
                 Order::Stop => {
@@ -277,13 +333,10 @@ impl Worker {
             }
             let wait = match self.round().await {
                 Ok(()) => {
-                    failures = 0;
+                    self.status().failures_in_a_row = 0;
                     self.options.every
                 }
-                Err(error) => {
-                    failures += 1;
-                    self.failed(error, failures)?
-                }
+                Err(error) => self.failed(error)?,
             };
             if self.order() == Order::Run {
                 self.status().state = State::Watching;
@@ -311,19 +364,23 @@ impl Worker {
         }
     }
 
-    /// How long to wait before a step is repeated; an error if it is not.
-    fn failed(&self, error: Error, failures: u32) -> Result<Duration> {
+    /// How long to wait before a step is repeated; an error if it is not. What passes is waited for, however long it
+    /// takes.
+    fn failed(&self, error: Error) -> Result<Duration> {
         let passes = error.is_retryable() || error.kind() == ErrorKind::Conflict;
         let mut status = self.status();
         status.failures += 1;
+        status.failures_in_a_row = status.failures_in_a_row.saturating_add(1);
         status.last_failure = Some(error.to_string());
-        if passes && failures < FAILURES_MAX {
+        if passes {
+            let failures = status.failures_in_a_row;
             tracing::warn!(%error, failures, "maintenance_repeats: a step failed and will be repeated");
-            let wait = self
+            let factor = 2_u32.saturating_pow(failures.min(16));
+            return Ok(self
                 .options
                 .every
-                .saturating_mul(2_u32.saturating_pow(failures));
-            return Ok(wait.min(FAILURE_WAIT_MAX));
+                .saturating_mul(factor)
+                .min(FAILURE_WAIT_MAX));
         }
         status.state = State::Failed;
         tracing::error!(%error, "maintenance_failed: the worker has given up");
@@ -340,25 +397,34 @@ impl Worker {
             }
             self.status().state = State::Working(job);
             let started = self.environment.elapsed();
-            let bytes = self.work(job).await?;
+            let (done, bytes) = self.work(job).await;
             let worked = self.environment.elapsed().saturating_sub(started);
+            // What failed took its time, too.
             self.pace(worked, bytes).await;
+            done?;
         }
         self.status().state = State::Watching;
         Ok(())
     }
 
-    async fn due(&self, snapshot: &Snapshot) -> Result<Vec<Job>> {
+    async fn due(&mut self, snapshot: &Snapshot) -> Result<Vec<Job>> {
         let policy = Policy {
             checkpoint_commits: snapshot.properties().checkpoint_interval.unwrap_or(10),
             delete_every: self.options.delete_every,
         };
         let (replayed, _) = snapshot.replayed();
         let ago = |then: Duration| self.environment.elapsed().saturating_sub(then);
+        let (vacuumed, cleaned) = (self.vacuumed.map(ago), self.cleaned.map(ago));
+        let groups = match self.compact == Some(snapshot.version()) {
+            true => 0,
+            false => self.compact().groups(snapshot).await?,
+        };
+        self.compact = (groups == 0).then_some(snapshot.version());
         let sight = Sight {
-            groups: self.compact().groups(snapshot).await?,
+            groups,
             replayed,
-            deleted: self.deleted.map(ago),
+            vacuumed,
+            cleaned,
             cleans_log: snapshot.properties().enable_expired_log_cleanup,
         };
         Ok(due(policy, sight))
@@ -374,43 +440,54 @@ impl Worker {
         }
     }
 
-    /// Does a job; hands back the bytes of data files that it read and wrote.
-    async fn work(&mut self, job: Job) -> Result<u64> {
-        let table = self.options.table.clone();
+    /// Does a job; hands back how it ended, and the bytes of data files that it read and wrote.
+    async fn work(&mut self, job: Job) -> (Result<()>, u64) {
         match job {
             Job::Compact => {
-                let done = self.compact().one_commit().await?;
-                self.status().compacted.plus(done);
-                Ok(done.bytes_removed.saturating_add(done.bytes_added))
+                let compact = self.compact();
+                let done = compact.one_commit().await;
+                let done = done.map(|done| self.status().compacted.plus(done));
+                (done, compact.moved())
             }
             Job::Checkpoint => {
-                table.checkpoint().await?;
-                self.status().checkpoints += 1;
-                Ok(0)
+                let done = self.options.table.checkpoint().await;
+                (done.map(|_| self.status().checkpoints += 1), 0)
             }
-            Job::Vacuum => {
-                let done = table.vacuum().await?;
-                self.status().deleted += done.files;
-                self.deleted = Some(self.environment.elapsed());
-                Ok(0)
-            }
-            Job::CleanUpLog => {
-                let done = table.clean_up_log().await?;
-                self.status().deleted += done.files;
-                Ok(0)
-            }
+            Job::Vacuum | Job::CleanUpLog => (self.delete(job).await, 0),
         }
     }
 
-    /// Rests as long as the share of time and the bytes in a second ask for.
+    async fn delete(&mut self, job: Job) -> Result<()> {
+        let table = &self.options.table;
+        let files = match job {
+            Job::Vacuum => table.vacuum().await?.files,
+            _ => table.clean_up_log().await?.files,
+        };
+        self.status().deleted += files;
+        // Not before: what failed is done again.
+        let last = Some(self.environment.elapsed());
+        match job {
+            Job::Vacuum => self.vacuumed = last,
+            _ => self.cleaned = last,
+        }
+        Ok(())
+    }
+
+    /// Rests as long as the share of a core and the bytes in a second ask for.
     async fn pace(&mut self, worked: Duration, bytes: u64) {
-        let share = self.options.core_share;
-        let by_share = worked.mul_f64((1.0 - share) / share);
-        let by_bytes = self.options.bytes_per_second.map(|per_second| {
-            let needed = Duration::from_secs_f64(bytes as f64 / per_second as f64);
-            needed.saturating_sub(worked)
-        });
-        let rest = by_share.max(by_bytes.unwrap_or_default());
+        if !self.paced {
+            return;
+        }
+        let cores = WriterOptions::of(self.options.table.snapshot().properties()).workers;
+        let rest = policy::rest(
+            policy::Pace {
+                core_share: self.options.core_share,
+                cores,
+                bytes_per_second: self.options.bytes_per_second,
+            },
+            worked,
+            bytes,
+        );
         if !rest.is_zero() {
             self.rest(rest).await;
         }
