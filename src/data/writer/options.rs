@@ -24,6 +24,8 @@ pub(crate) struct WriterOptions {
     pub(crate) compression: Compression,
     /// What the statistics in the log hold.
     pub(crate) statistics: StatisticsOptions,
+    /// The table's columns in whose order the rows come, ascending, nulls first: footers say so.
+    pub(crate) sorted_by: Vec<String>,
 }
 
 impl Default for WriterOptions {
@@ -36,6 +38,7 @@ impl Default for WriterOptions {
             workers: std::thread::available_parallelism().map_or(1, NonZero::get),
             compression: Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()),
             statistics: StatisticsOptions::default(),
+            sorted_by: Vec::new(),
         }
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType as ArrowType, SchemaRef};
 use parquet::basic::Compression;
+use parquet::file::metadata::SortingColumn;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use crate::data::ColumnNames;
@@ -80,10 +81,11 @@ impl WritePlan {
             .iter()
             .filter_map(|field| schema.index_of(&field.name));
         let stored_places = stored_places.collect();
+        let arrow = stored_arrow(&stored, names)?;
         Ok(Self {
             rules: Rules::of(&schema, &configuration, environment.now_millis())?,
-            stored_arrow: stored_arrow(&stored, names)?,
-            parquet: parquet_properties(&options),
+            parquet: parquet_properties(&options, sorting(&options, &stored, &arrow)),
+            stored_arrow: arrow,
             storage,
             environment,
             options,
@@ -221,8 +223,47 @@ fn partition_column(schema: &Schema, name: &str) -> Result<PartitionColumn> {
     }
 }
 
-fn parquet_properties(options: &WriterOptions) -> WriterProperties {
+/// The columns that files are sorted by, as footers name them: by the places of their leaves. A partition column is the
+/// same in all rows of a file.
+fn sorting(
+    options: &WriterOptions,
+    stored: &Schema,
+    arrow: &SchemaRef,
+) -> Option<Vec<SortingColumn>> {
+    let mut columns = Vec::new();
+    for place in options
+        .sorted_by
+        .iter()
+        .filter_map(|name| stored.index_of(name))
+    {
+        let before = arrow.fields().iter().take(place);
+        let leaves: usize = before.map(|field| leaves(field.data_type())).sum();
+        columns.push(SortingColumn {
+            column_idx: i32::try_from(leaves).ok()?,
+            descending: false,
+            nulls_first: true,
+        });
+    }
+    (!columns.is_empty()).then_some(columns)
+}
+
+fn leaves(ty: &ArrowType) -> usize {
+    match ty {
+        ArrowType::Struct(fields) => fields.iter().map(|field| leaves(field.data_type())).sum(),
+        ArrowType::List(field)
+        | ArrowType::LargeList(field)
+        | ArrowType::FixedSizeList(field, _)
+        | ArrowType::Map(field, _) => leaves(field.data_type()),
+        _ => 1,
+    }
+}
+
+fn parquet_properties(
+    options: &WriterOptions,
+    sorting: Option<Vec<SortingColumn>>,
+) -> WriterProperties {
     WriterProperties::builder()
+        .set_sorting_columns(sorting)
         .set_created_by(concat!("headwater version ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(options.compression)
         .set_statistics_enabled(EnabledStatistics::Page)

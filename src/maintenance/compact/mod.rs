@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`mod@choose`] | which files are rewritten |
 //! | [`mod@rewrite`] | files to fewer files, with the proof that they hold the same rows |
+//! | [`mod@sort`] | the order of rows that a table declares |
 //!
 //! A commit says that no data changed (`dataChange` is false), so that whoever follows the table is not told of it.
 //! Before it is committed, what was written is read back from storage: row count and an order-free fingerprint of all
@@ -11,6 +12,7 @@
 
 mod choose;
 mod rewrite;
+mod sort;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::IntoFuture;
@@ -76,6 +78,9 @@ impl Table {
     /// Makes few files of many small ones, partition by partition, and drops rows that are deleted by deletion vectors.
     /// No row changes; a second run finds nothing to do.
     ///
+    /// If the table's property `headwater.sortColumns` names columns, with commas between them, each file that is written
+    /// is sorted by them, ascending and nulls first, as its footer says.
+    ///
     /// Appends go on meanwhile. A concurrent commit that removes or changes an input makes only what rests on it be
     /// done again. Memory is bounded; older versions stay readable until they are vacuumed.
     ///
@@ -102,7 +107,7 @@ impl Table {
     /// # Errors
     ///
     /// When awaited: [`Corrupt`](crate::ErrorKind::Corrupt) if a file is damaged, or if what was written does not hold
-    /// the rows that it must; [`Conflict`](crate::ErrorKind::Conflict) if concurrent commits kept changing the inputs;
+    /// the rows that it must; [`Invalid`](crate::ErrorKind::Invalid) if the table is to be sorted by what it has not; [`Conflict`](crate::ErrorKind::Conflict) if concurrent commits kept changing the inputs;
     /// [`Unsupported`](crate::ErrorKind::Unsupported) and [`Storage`](crate::ErrorKind::Storage).
     pub fn compact(&self) -> Compact {
         Compact {

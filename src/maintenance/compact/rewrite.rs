@@ -12,6 +12,7 @@ use crate::data::reader::{DataFile, FindFields, ReadPlan, Reader};
 use crate::data::writer::{DataWriter, WriterContext, WriterOptions};
 use crate::error::{Code, Error, Result};
 use crate::maintenance::compact::choose::{Group, TAG_FULL};
+use crate::maintenance::compact::sort::{Run, chunks, sort_columns};
 use crate::protocol::action::Add;
 use crate::snapshot::Snapshot;
 
@@ -26,16 +27,15 @@ pub(super) struct Rewritten {
     pub(super) rows: u64,
 }
 
-/// Writes the rows of a group as files of about the target size, and proves that they are all there.
+/// Writes the rows of a group as files of about the target size, in the order that the table declares, and proves that
+/// they are all there.
 pub(super) async fn rewrite(state: &Snapshot, group: Group, target: u64) -> Result<Rewritten> {
-    let mut writer = DataWriter::for_rows_of_the_table(context(state, target))?;
+    let columns = sort_columns(state)?;
     let mut before = fingerprinter(state)?;
-    let mut batches = rows(state, &group.inputs)?;
-    while let Some(batch) = batches.try_next().await? {
-        before.update(&batch.rows.batch)?;
-        writer.write(batch.rows.batch).await?;
-    }
-    let mut outputs = writer.finish().await?.adds;
+    let mut outputs = match columns.is_empty() {
+        true => copy(state, &group.inputs, target, &mut before).await?,
+        false => sort(state, (&group.inputs, &columns), target, &mut before).await?,
+    };
     let before = before.finish();
     prove(state, before, &outputs).await?;
     // All but the last one are as large as they become.
@@ -44,11 +44,83 @@ pub(super) async fn rewrite(state: &Snapshot, group: Group, target: u64) -> Resu
         let tags = add.tags.get_or_insert_with(BTreeMap::new);
         tags.insert(TAG_FULL.to_owned(), Some(target.to_string()));
     }
+    let provider = clustering_provider(&group.inputs);
+    for add in &mut outputs {
+        add.clustering_provider.clone_from(&provider);
+    }
     Ok(Rewritten {
         inputs: group.inputs,
         outputs,
         rows: before.rows,
     })
+}
+
+/// Who clustered the files, if one did all of them: what they become is not for others to cluster again.
+fn clustering_provider(inputs: &[Add]) -> Option<String> {
+    let provider = inputs.first()?.clustering_provider.as_ref();
+    let same = |input: &Add| input.clustering_provider.as_ref() == provider;
+    inputs.iter().all(same).then(|| provider.cloned()).flatten()
+}
+
+/// Writes rows as they come.
+async fn copy(
+    state: &Snapshot,
+    inputs: &[Add],
+    target: u64,
+    before: &mut Fingerprinter,
+) -> Result<Vec<Add>> {
+    let mut writer = DataWriter::for_rows_of_the_table(context(state, target, &[]))?;
+    let mut batches = rows(state, inputs)?;
+    while let Some(batch) = batches.try_next().await? {
+        before.update(&batch.rows.batch)?;
+        writer.write(batch.rows.batch).await?;
+    }
+    Ok(writer.finish().await?.adds)
+}
+
+/// Writes rows sorted: as many at one time as are held in memory.
+async fn sort(
+    state: &Snapshot,
+    (inputs, columns): (&[Add], &[String]),
+    target: u64,
+    before: &mut Fingerprinter,
+) -> Result<Vec<Add>> {
+    let mut outputs = Vec::new();
+    let mut run = Run::new(columns);
+    let mut batches = rows(state, inputs)?;
+    while let Some(batch) = batches.try_next().await? {
+        before.update(&batch.rows.batch)?;
+        run.push(batch.rows.batch);
+        if run.is_full() {
+            outputs.extend(write_run(state, run.take(), target, columns).await?);
+        }
+    }
+    if !run.is_empty() {
+        outputs.extend(write_run(state, run, target, columns).await?);
+    }
+    Ok(outputs)
+}
+
+async fn write_run(
+    state: &Snapshot,
+    run: Run,
+    target: u64,
+    columns: &[String],
+) -> Result<Vec<Add>> {
+    let sorting = state.environment().run_blocking(move || {
+        let places = run.sorted();
+        places.map(|places| (run, places))
+    });
+    let sorted = sorting.await.unwrap_or_else(|| {
+        let message = "sorting rows ended before its time";
+        Err(Error::storage(Code::Stopped, message))
+    });
+    let (run, places) = sorted?;
+    let mut writer = DataWriter::for_rows_of_the_table(context(state, target, columns))?;
+    for places in chunks(&places) {
+        writer.write(run.rows(places)?).await?;
+    }
+    Ok(writer.finish().await?.adds)
 }
 
 /// Reads what was written back from storage: its rows must be those that were read.
@@ -97,8 +169,9 @@ fn rows(
     Ok(in_order(reader, files, state.clone()))
 }
 
-fn context(state: &Snapshot, target: u64) -> WriterContext {
+fn context(state: &Snapshot, target: u64, sorted_by: &[String]) -> WriterContext {
     let options = WriterOptions {
+        sorted_by: sorted_by.to_vec(),
         target_file_bytes: usize::try_from(target).unwrap_or(usize::MAX),
         ..WriterOptions::of(state.properties())
     };
