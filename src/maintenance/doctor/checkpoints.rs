@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use crate::log::segment::CheckpointFiles;
 use crate::maintenance::doctor::state::State;
 use crate::maintenance::doctor::{Grade, Report};
-use crate::protocol::action::Protocol;
+use crate::protocol::action::{Add, Protocol};
+use crate::protocol::statistics::FileStatistics;
 
 /// How bad a difference is, what it is, and how often it is there.
 type Difference = (Grade, &'static str, usize);
@@ -45,7 +46,27 @@ fn live_files(replay: &State, found: &State) -> Vec<Difference> {
         })
     });
     let what = "it says other sizes, partition values or row ids of files";
+    let both = || {
+        let replayed = replay.live.iter();
+        replayed.filter_map(|(key, add)| Some((add, found.live.get(key)?)))
+    };
+    let vectors = both().filter(|(add, other)| add.deletion_vector != other.deletion_vector);
+    let rows = |add: &Add| FileStatistics::parse(add.stats.as_deref()?)?.num_records();
+    let counts = both().filter(|(add, other)| {
+        let other = rows(other);
+        // A writer of checkpoints may leave statistics out.
+        other.is_some() && rows(add).is_some() && rows(add) != other
+    });
+    let tags = both().filter(|(add, other)| other.tags.is_some() && add.tags != other.tags);
+    let told = "it says other sizes or numbers of rows of deletion vectors";
     vec![
+        (Grade::Rows, told, vectors.count()),
+        (
+            Grade::Rows,
+            "it says other numbers of rows of files",
+            counts.count(),
+        ),
+        (Grade::Damage, "it has other tags of files", tags.count()),
         (Grade::Rows, "it lacks live files", lost),
         (Grade::Rows, "it has files that are not live", more),
         (Grade::Rows, what, changed.count()),
@@ -86,8 +107,20 @@ fn progress(replay: &State, found: &State) -> Vec<Difference> {
         let found = found.domains.get(*name).map(|found| &found.configuration);
         found != Some(&domain.configuration)
     });
+    let told = "it has transaction numbers of applications that are unknown";
+    let apps = found.txns.keys();
+    let more_txns = apps.filter(|app| !replay.txns.contains_key(*app)).count();
+    let names = found.domains.keys();
+    let back = names.filter(|name| !replay.domains.contains_key(*name));
     let what = "it lacks transaction numbers of applications, or has others";
     vec![
+        // What such an application writes next would be taken to be there.
+        (Grade::Rows, told, more_txns),
+        (
+            Grade::Damage,
+            "it has metadata domains that were removed, or never were",
+            back.count(),
+        ),
         (Grade::Rows, what, txns.count()),
         (
             Grade::Damage,
@@ -114,7 +147,8 @@ fn lost_tombstones(replay: &State, found: &State, files: &CheckpointFiles) -> us
     lost.count()
 }
 
-fn features(protocol: &Protocol) -> (i32, i32, BTreeSet<String>) {
+/// What a protocol asks for.
+pub(super) fn features(protocol: &Protocol) -> (i32, i32, BTreeSet<String>) {
     let lists = [&protocol.reader_features, &protocol.writer_features];
     let names = lists.into_iter().flatten().flatten().cloned();
     (

@@ -2,14 +2,20 @@
 //!
 //! Spec: [Version Checksum File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#version-checksum-file).
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::error::{ErrorKind, Result};
 use crate::log::commit::Commit;
+use crate::log::key::key_text;
 use crate::log::path::LOG_DIRECTORY;
+use crate::maintenance::doctor::checkpoints::features;
 use crate::maintenance::doctor::state::State;
 use crate::maintenance::doctor::{Doctor, Grade, Report};
-use crate::protocol::action::{Metadata, Protocol};
+use crate::protocol::action::{
+    Add, DeletionVectorDescriptor, DomainMetadata, Metadata, Protocol, Txn,
+};
 use crate::protocol::json::{JSON_DEPTH_MAX, depth_within};
 use crate::protocol::schema::Schema;
 
@@ -26,6 +32,11 @@ struct Checksum {
     in_commit_timestamp_opt: Option<i64>,
     metadata: Option<Metadata>,
     protocol: Option<Protocol>,
+    set_transactions: Option<Vec<Txn>>,
+    domain_metadata: Option<Vec<DomainMetadata>>,
+    all_files: Option<Vec<Add>>,
+    num_deleted_records_opt: Option<i64>,
+    num_deletion_vectors_opt: Option<i64>,
 }
 
 /// Says in what the checksum file of a commit differs from the replay.
@@ -70,12 +81,11 @@ impl Checksum {
                 metadata.id.clone(),
                 schema,
                 metadata.partition_columns.clone(),
+                metadata.configuration.clone(),
             )
         };
         let metadata = self.metadata.as_ref().map(told);
-        let versions =
-            |protocol: &Protocol| (protocol.min_reader_version, protocol.min_writer_version);
-        let protocol = self.protocol.as_ref().map(versions);
+        let protocol = self.protocol.as_ref().map(features);
         let time = commit
             .info
             .as_ref()
@@ -100,18 +110,72 @@ impl Checksum {
                 "the metadata",
             ),
             (
-                protocol.is_some() && protocol != state.protocol.as_ref().map(versions),
+                protocol.is_some() && protocol != state.protocol.as_ref().map(features),
                 "the protocol",
             ),
             (
                 self.in_commit_timestamp_opt.is_some() && self.in_commit_timestamp_opt != time,
                 "the in-commit timestamp",
             ),
+            (self.differs_in_txns(state), "the transaction numbers"),
+            (self.differs_in_domains(state), "the metadata domains"),
+            (self.differs_in_files(state), "the list of files"),
+            (self.differs_in_vectors(state), "the deletion vectors"),
         ];
         checks
             .into_iter()
             .filter(|(differs, _)| *differs)
             .map(|(_, what)| what)
             .collect()
+    }
+
+    fn differs_in_txns(&self, state: &State) -> bool {
+        let Some(txns) = &self.set_transactions else {
+            return false;
+        };
+        let said = txns.iter().map(|txn| (txn.app_id.as_str(), txn.version));
+        let said: BTreeMap<&str, i64> = said.collect();
+        let may_expire = state.properties().set_transaction_retention.is_some();
+        let known = |(app, version): (&&str, &i64)| state.txns.get(*app) == Some(version);
+        !said.iter().all(known) || (!may_expire && said.len() != state.txns.len())
+    }
+
+    fn differs_in_domains(&self, state: &State) -> bool {
+        let Some(domains) = &self.domain_metadata else {
+            return false;
+        };
+        let live = domains.iter().filter(|domain| !domain.removed);
+        let said = live.map(|domain| (domain.domain.as_str(), domain.configuration.as_str()));
+        let replay = state.domains.values();
+        let replay = replay.map(|domain| (domain.domain.as_str(), domain.configuration.as_str()));
+        said.collect::<BTreeMap<_, _>>() != replay.collect()
+    }
+
+    fn differs_in_files(&self, state: &State) -> bool {
+        let Some(files) = &self.all_files else {
+            return false;
+        };
+        let said = files.iter().map(|add| {
+            let vector = add.deletion_vector.as_ref();
+            let vector = vector.map(DeletionVectorDescriptor::unique_id);
+            let key = key_text(&add.path, vector.as_deref()).into_owned();
+            (key, add.size)
+        });
+        let replay = state.live.iter().map(|(key, add)| (key.clone(), add.size));
+        said.collect::<BTreeMap<_, _>>() != replay.collect()
+    }
+
+    fn differs_in_vectors(&self, state: &State) -> bool {
+        let vectors = || {
+            let adds = state.live.values();
+            adds.filter_map(|add| add.deletion_vector.as_ref())
+        };
+        let count = i64::try_from(vectors().count()).unwrap_or(i64::MAX);
+        let rows = vectors().fold(0, |sum: i64, it| sum.saturating_add(it.cardinality));
+        self.num_deletion_vectors_opt
+            .is_some_and(|said| said != count)
+            || self
+                .num_deleted_records_opt
+                .is_some_and(|said| said != rows)
     }
 }
