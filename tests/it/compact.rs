@@ -1,5 +1,7 @@
 //! Compaction: fewer files, the same rows.
 
+mod multiset;
+
 use std::sync::Arc;
 
 use headwater::arrow_array::{Int64Array, RecordBatch, StringArray};
@@ -157,6 +159,70 @@ async fn d_6_rows_deleted_meanwhile_are_not_brought_back() {
 }
 
 /// D-7: of two compactions of the same files one wins, and the other one has nothing left to do.
+/// Somebody deletes one more row of the newest file whenever something is about to be committed.
+fn busy(store: Faulty, other: Table, row: i64) {
+    let again = store.clone();
+    store.before_put(".json", async move {
+        other.delete(col("id").eq(row)).await.unwrap();
+        busy(again, other, row + 1);
+    });
+}
+
+#[tokio::test]
+async fn d_6_a_file_that_is_touched_again_and_again_keeps_the_others_from_nothing() {
+    let store = Faulty::default();
+    let table = wide(&store).await;
+    for first in 0..10 {
+        table
+            .append(rows(first * 100, 100, Some("a")))
+            .await
+            .unwrap();
+    }
+    let other = open(&store).await.unwrap();
+    busy(store.clone(), other, 900);
+    let done = table.compact().await.unwrap();
+    drop(store.not_yet());
+    assert_eq!(done.files_removed, 9, "{done:?}");
+    let newest = table.refresh().await.unwrap();
+    let left = ids_of(&newest).await.unwrap();
+    let deleted = 1_000 - left.len() as i64;
+    assert!(2 <= deleted, "{deleted}");
+    assert_eq!(
+        left,
+        (0..900).chain(900 + deleted..1_000).collect::<Vec<_>>()
+    );
+}
+
+/// What was proven of the partition that nobody touched lands, and is not made again.
+#[tokio::test]
+async fn d_6_what_was_not_touched_lands_though_another_group_was() {
+    let store = Faulty::default();
+    let table = wide(&store).await;
+    for first in 0..8 {
+        let part = if first % 2 == 0 { "a" } else { "b" };
+        table
+            .append(rows(first * 10, 10, Some(part)))
+            .await
+            .unwrap();
+    }
+    let other = open(&store).await.unwrap();
+    store.before_put(&format!("{:020}.json", 9), async move {
+        other.delete(col("id").eq(70)).await.unwrap();
+    });
+    let written = |store: &Faulty| {
+        let puts = store.puts().into_iter();
+        puts.filter(|(path, _)| path.contains("p=a") && path.ends_with(".parquet"))
+            .count()
+    };
+    let before = written(&store);
+    table.compact().await.unwrap();
+    assert_eq!(written(&store) - before, 1);
+    let newest = table.refresh().await.unwrap();
+    let expected: Vec<i64> = (0..80).filter(|id| *id != 70).collect();
+    assert_eq!(ids_of(&newest).await.unwrap(), expected);
+    assert_eq!(newest.sums().await.unwrap().files, 2);
+}
+
 #[tokio::test]
 async fn d_7_of_two_compactions_one_wins_and_the_other_finds_nothing() {
     let store = Faulty::default();
@@ -214,4 +280,68 @@ async fn newest_data(store: &Faulty, names: &[String]) -> String {
         .unwrap();
     let action: serde_json::Value = serde_json::from_str(added).unwrap();
     format!("table/{}", action["add"]["path"].as_str().unwrap())
+}
+
+#[tokio::test]
+async fn files_come_in_the_order_that_the_table_declares_and_say_so() {
+    use headwater::arrow_array::cast::AsArray;
+    use headwater::arrow_array::types::Int64Type;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    let store = Faulty::default();
+    let table = wide(&store).await;
+    table
+        .alter()
+        .set_property("headwater.sortColumns", "text, id")
+        .await
+        .unwrap();
+    for first in 0..6 {
+        table
+            .append(rows(first * 1_000, 1_000, Some("a")))
+            .await
+            .unwrap();
+    }
+    table.delete(col("id").lt(1_500)).await.unwrap();
+    let done = table.compact().target_file_bytes(100_000).await.unwrap();
+    assert!(1 < done.files_added, "{done:?}");
+    let again = table.compact().target_file_bytes(100_000).await.unwrap();
+    assert_eq!(again.version, None);
+    let newest = table.snapshot();
+    assert_eq!(
+        ids_of(&newest).await.unwrap(),
+        (1_500..6_000).collect::<Vec<_>>()
+    );
+    for decision in newest.scan().explain().await.unwrap() {
+        let path = Path::parse(format!("table/{}", decision.add.path)).unwrap();
+        let file = SerializedFileReader::new(store.bytes(&path).await).unwrap();
+        for group in file.metadata().row_groups() {
+            let sorted = group.sorting_columns().unwrap();
+            let places: Vec<i32> = sorted.iter().map(|column| column.column_idx).collect();
+            // `p` is not in the file.
+            assert_eq!(places, [1, 0]);
+            assert!(sorted.iter().all(|it| !it.descending && it.nulls_first));
+        }
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(
+            store.bytes(&path).await,
+        );
+        let mut found: Vec<(Option<String>, i64)> = Vec::new();
+        for batch in reader.unwrap().build().unwrap() {
+            let batch = batch.unwrap();
+            let texts = batch.column_by_name("text").unwrap().as_string::<i32>();
+            let ids = batch.column_by_name("id").unwrap();
+            let ids = ids.as_primitive::<Int64Type>().values();
+            let texts = texts.iter().map(|text| text.map(str::to_owned));
+            found.extend(texts.zip(ids.iter().copied()));
+        }
+        assert!(found.is_sorted(), "{}", decision.add.path);
+    }
+    table
+        .alter()
+        .set_property("headwater.sortColumns", "nothing")
+        .await
+        .unwrap();
+    table.append(rows(9_000, 10, Some("b"))).await.unwrap();
+    table.append(rows(9_010, 10, Some("b"))).await.unwrap();
+    let refused = table.compact().await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid, "{refused}");
+    assert_eq!(refused.context_value("column"), Some("nothing"));
 }

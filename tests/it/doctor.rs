@@ -1,5 +1,7 @@
 //! The doctor finds what was planted, and nothing in a table that is sound. Fault ids are in the names.
 
+mod deeper;
+
 use std::sync::Arc;
 
 use headwater::arrow_array::{Int64Array, RecordBatch, StringArray};

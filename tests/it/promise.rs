@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headwater::environment::Environment;
-use headwater::predicate::col;
-use headwater::{CommitStatus, Table};
+use headwater::predicate::{Predicate, col};
+use headwater::protocol::deletion_vector::VectorSource;
+use headwater::{CommitStatus, Lease, Table};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -29,8 +30,12 @@ enum Step {
     Vacuum,
     CleanUp,
     Restore(usize),
-    Pin(usize, u8),
+    Pin(usize, u8, Option<u8>),
     Unpin(u8),
+    Lease(usize, u8),
+    Release,
+    /// Deletes rows all over the table: vectors too large for the log.
+    Scatter(i64),
     Reopen,
     Wait(u8),
 }
@@ -39,6 +44,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let range = (0_i64..60, 1_i64..20).prop_map(|(low, width)| (low, low + width));
     let step = prop_oneof![
         6 => (1_usize..6).prop_map(Step::Append),
+        1 => Just(Step::Append(3_000)),
+        2 => (2_i64..9).prop_map(Step::Scatter),
         1 => (0_usize..4).prop_map(Step::Overwrite),
         1 => range.clone().prop_map(|(low, high)| Step::Replace(low, high)),
         4 => range.prop_map(|(low, high)| Step::Delete(low, high)),
@@ -47,7 +54,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => Just(Step::Vacuum),
         3 => Just(Step::CleanUp),
         2 => any::<prop::sample::Index>().prop_map(|at| Step::Restore(at.index(1_000))),
-        2 => (any::<prop::sample::Index>(), 0_u8..3).prop_map(|(at, name)| Step::Pin(at.index(1_000), name)),
+        2 => (any::<prop::sample::Index>(), 0_u8..3, prop::option::of(1_u8..30))
+            .prop_map(|(at, name, days)| Step::Pin(at.index(1_000), name, days)),
+        2 => (any::<prop::sample::Index>(), 1_u8..30).prop_map(|(at, days)| Step::Lease(at.index(1_000), days)),
+        1 => Just(Step::Release),
         1 => (0_u8..3).prop_map(Step::Unpin),
         1 => Just(Step::Reopen),
         5 => (1_u8..12).prop_map(Step::Wait),
@@ -65,17 +75,20 @@ struct World {
     versions: Vec<Vec<i64>>,
     /// When each version was committed.
     times: Vec<i64>,
-    pins: BTreeMap<u8, u64>,
+    /// Version and end of every pin by its name.
+    pins: BTreeMap<u8, (u64, i64)>,
+    leases: Vec<(Lease, i64)>,
     next_id: i64,
 }
 
 impl World {
-    async fn new(vectors: bool) -> Self {
+    async fn new(vectors: bool, changes: bool) -> Self {
         let store = Faulty::default();
         let (environment, clock) = Ahead::environment();
         let storage = storage_in(&store, &environment);
         let table = Table::create_in(storage, environment.clone(), id_schema())
             .property("delta.enableDeletionVectors", vectors.to_string())
+            .property("delta.enableChangeDataFeed", changes.to_string())
             .property("delta.deletedFileRetentionDuration", "interval 10 days")
             .property("delta.logRetentionDuration", "interval 12 days")
             .property("delta.checkpointInterval", "7")
@@ -86,6 +99,7 @@ impl World {
             versions: vec![Vec::new()],
             times: vec![environment.now_millis()],
             pins: BTreeMap::new(),
+            leases: Vec::new(),
             next_id: 0,
             store,
             environment,
@@ -120,8 +134,34 @@ impl World {
         let young = (0..self.versions.len()).filter(|version| cutoff < ends(*version));
         young
             .map(|version| version as u64)
-            .chain(self.pins.values().copied())
+            .chain(self.held())
             .collect()
+    }
+
+    /// Versions that are pinned or leased now.
+    fn held(&self) -> BTreeSet<u64> {
+        let now = self.environment.now_millis();
+        let pins = self.pins.values().copied();
+        let leases = self
+            .leases
+            .iter()
+            .map(|(lease, ends)| (lease.version(), *ends));
+        let held = pins.chain(leases).filter(|(_, ends)| now < *ends);
+        held.map(|(version, _)| version).collect()
+    }
+
+    /// An hour before a day ends, so that nothing ends in the very moment in which somebody looks.
+    fn until(&self, days: u8) -> (Duration, i64) {
+        let lasts = DAY * u32::from(days) - Duration::from_secs(3_600);
+        (
+            lasts,
+            self.environment.now_millis() + lasts.as_millis() as i64,
+        )
+    }
+
+    fn any_promised(&self, at: usize) -> u64 {
+        let promised: Vec<u64> = self.promised().into_iter().collect();
+        promised[at % promised.len()]
     }
 
     async fn take(&mut self, step: Step) {
@@ -165,23 +205,44 @@ impl World {
                 table.vacuum().await.unwrap();
                 self.made(self.rows()).await;
                 self.check_objects().await;
+                self.check_versions().await;
             }
             Step::CleanUp => {
                 table.clean_up_log().await.unwrap();
+                self.check_versions().await;
             }
             Step::Restore(at) => {
-                let promised: Vec<u64> = self.promised().into_iter().collect();
-                let version = promised[at % promised.len()];
+                let version = self.any_promised(at);
                 let done = table.restore(version).await.unwrap();
                 if done.status == CommitStatus::Committed {
                     self.made(self.versions[version as usize].clone()).await;
                 }
             }
-            Step::Pin(at, name) => {
-                let promised: Vec<u64> = self.promised().into_iter().collect();
-                let version = promised[at % promised.len()];
-                table.pin(&name.to_string(), version, None).await.unwrap();
-                self.pins.insert(name, version);
+            Step::Scatter(modulus) => {
+                let scattered = Predicate::parse(&format!("id % {modulus} = 1"));
+                table.delete(scattered.unwrap()).await.unwrap();
+                let mut rows = self.rows();
+                rows.retain(|id| id % modulus != 1);
+                self.made(rows).await;
+            }
+            Step::Pin(at, name, days) => {
+                let version = self.any_promised(at);
+                let until = days.map(|days| self.until(days));
+                let lasts = until.map(|(lasts, _)| lasts);
+                table.pin(&name.to_string(), version, lasts).await.unwrap();
+                let ends = until.map_or(i64::MAX, |(_, ends)| ends);
+                self.pins.insert(name, (version, ends));
+            }
+            Step::Lease(at, days) => {
+                let snapshot = table.snapshot_at(self.any_promised(at)).await.unwrap();
+                let (lasts, ends) = self.until(days);
+                let lease = table.lease(&snapshot, lasts).await.unwrap();
+                self.leases.push((lease, ends));
+            }
+            Step::Release => {
+                if let Some((lease, _)) = self.leases.pop() {
+                    lease.release().await.unwrap();
+                }
             }
             Step::Unpin(name) => {
                 let was_there = table.unpin(&name.to_string()).await.unwrap();
@@ -236,9 +297,10 @@ fn whatever_is_done_promised_versions_stay_and_nothing_else_does() {
         .enable_all()
         .build();
     let runtime = runtime.unwrap();
-    let ran = runner.run(&(steps(), any::<bool>()), |(steps, vectors)| {
+    let kinds = (any::<bool>(), any::<bool>());
+    let ran = runner.run(&(steps(), kinds), |(steps, (vectors, changes))| {
         runtime.block_on(async {
-            let mut world = World::new(vectors).await;
+            let mut world = World::new(vectors, changes).await;
             for step in steps {
                 world.take(step).await;
                 world.table.close().await;
@@ -249,8 +311,8 @@ fn whatever_is_done_promised_versions_stay_and_nothing_else_does() {
             world.take(Step::Vacuum).await;
             world.check_versions().await;
             let left = world.store.paths().await.into_iter();
-            let left =
-                left.filter(|path| path.ends_with(".parquet") && !path.contains("_delta_log"));
+            let is_data = |path: &String| path.ends_with(".parquet") || path.ends_with(".bin");
+            let left = left.filter(|path| is_data(path) && !path.contains("_delta_log"));
             assert_eq!(left.collect::<BTreeSet<_>>(), world.referenced().await);
         });
         Ok(())
@@ -265,10 +327,15 @@ impl World {
     async fn referenced(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let newest = self.table.refresh().await.unwrap().version();
-        for version in self.pins.values().copied().chain([newest]) {
+        for version in self.held().into_iter().chain([newest]) {
             let snapshot = self.table.snapshot_at(version).await.unwrap();
             for decision in snapshot.scan().explain().await.unwrap() {
                 found.insert(format!("table/{}", decision.add.path));
+                if let Some(vector) = &decision.add.deletion_vector
+                    && let VectorSource::File { location, .. } = vector.source().unwrap()
+                {
+                    found.insert(format!("table/{}", location.canonical()));
+                }
             }
         }
         found

@@ -26,6 +26,8 @@ pub(crate) struct Book {
     live: BTreeMap<String, Live>,
     /// Paths of all files there ever were.
     named: BTreeSet<String>,
+    /// Objects of all deletion vectors there ever were.
+    named_vectors: BTreeSet<String>,
     txn_ids: BTreeSet<String>,
     pub(crate) counts: Counts,
 }
@@ -56,6 +58,7 @@ impl Book {
             places: BTreeMap::new(),
             live: BTreeMap::new(),
             named: BTreeSet::new(),
+            named_vectors: BTreeSet::new(),
             txn_ids: BTreeSet::new(),
             counts: Counts::default(),
         }
@@ -158,6 +161,7 @@ impl Book {
             );
             let stored = vector.as_ref().and_then(Vector::key);
             self.counts.vectors += usize::from(stored.is_some());
+            self.named_vectors.extend(stored);
             let size = add["size"].as_u64().unwrap();
             let other = self.live.insert(path, Live { vector, size });
             assert!(other.is_none(), "version {now}: a file is there twice");
@@ -182,6 +186,11 @@ impl Book {
         }
         found.sort_unstable();
         assert!(found == self.rows(), "the files of the newest version");
+    }
+
+    /// Whether a commit ever named the object.
+    pub(crate) fn was_named(&self, key: &str) -> bool {
+        self.named.contains(key) || self.named_vectors.contains(key)
     }
 
     /// What lies in the table's folder beside the log and is no part of this version, and how much of it has no name.

@@ -8,6 +8,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,13 @@ fn a_1_c_8_e_1_e_3_g_9_what_is_leased_stays_while_processes_compact_vacuum_and_a
         "there was something to vacuum"
     );
     assert!(sum(|told| told.scans) > 0, "there was something to read");
+    let (from, to) = (sum(|told| told.compacted.0), sum(|told| told.compacted.1));
+    assert!(to < from, "compaction made {to} files of {from}");
+    assert!(book.counts.compactions > 0, "{:?}", book.counts);
+    assert!(sum(|told| told.pauses) > 0, "no compactor stood still");
+    // A short run may meet no vector.
+    let of_vectors = book.counts.of_vectors;
+    assert!(of_vectors as i64 >= scaled(1, 0), "{:?}", book.counts);
     block_on(check_end(table, &mut book));
     // Only a table that something is wrong with stays.
     fs::remove_dir_all(table).unwrap();
@@ -101,6 +109,8 @@ struct Loop {
 #[derive(Debug, Default)]
 struct Told {
     killed: usize,
+    /// How often one stood still for a while.
+    pauses: u64,
     turns: u64,
     /// Files that compaction made fewer, and those that they became.
     compacted: (u64, u64),
@@ -137,6 +147,8 @@ impl Loop {
         let mut strike = None;
         // So many lines after its start, and a while after that, which is often in the middle of a turn.
         let mut lines_left = (self.kills > 0).then(|| self.chance.within(1, 8));
+        // A compactor stands still now and then, wherever it is: others may vacuum what it works with.
+        let mut pause_in = (self.job == Job::Compact).then(|| self.chance.within(1, 4));
         loop {
             let patience = strike.map_or(SILENCE_MAX, |at: Instant| {
                 at.saturating_duration_since(Instant::now())
@@ -145,6 +157,11 @@ impl Loop {
                 Ok(line) => {
                     self.told.hear(line);
                     lines_left = lines_left.map(|left| left.saturating_sub(1));
+                    pause_in = pause_in.map(|left| left.saturating_sub(1));
+                    if pause_in == Some(0) {
+                        pause_in = Some(self.chance.within(4, 12));
+                        self.pause(&child);
+                    }
                     if lines_left == Some(0) && strike.is_none() {
                         let delay = Duration::from_micros(self.chance.within(0, 400_000));
                         strike = Some(Instant::now() + delay);
@@ -169,6 +186,24 @@ impl Loop {
         }
         assert!(status.success(), "a process failed: {status}, {order:?}");
         true
+    }
+}
+
+impl Loop {
+    /// Lets the process stand still a moment after what it said, which is often in the middle of its next turn.
+    fn pause(&mut self, child: &Child) {
+        let send = |signal: &str| {
+            let id = child.id().to_string();
+            Command::new("kill").args([signal, &id]).status().unwrap()
+        };
+        let sleep = |millis| std::thread::sleep(Duration::from_millis(millis));
+        sleep(self.chance.within(50, 200));
+        // It has not been waited for, so the id is its own even if it has ended.
+        if send("-STOP").success() {
+            sleep(self.chance.within(200, 2_000));
+            send("-CONT");
+            self.told.pauses += 1;
+        }
     }
 }
 
@@ -260,10 +295,26 @@ async fn check_end(table: &Path, book: &mut Book) {
     // Clocks count milliseconds.
     Environment::system().sleep(Duration::from_millis(20)).await;
     let (before, unnamed_before) = book.left_over();
+    let looked = Instant::now();
+    let unknown = before.iter().filter(|key| !book.was_named(key));
+    let unknown: Vec<_> = unknown.map(|key| (key, age(&table.join(key)))).collect();
     let now = || handle.vacuum().retention(Duration::ZERO);
     let kept = now().grace(GRACE).allow_unsafe_retention().await.unwrap();
     let (between, unnamed_between) = book.left_over();
-    assert_eq!(before.len() as u64 - kept.files, between.len() as u64);
+    // What commits named and took away goes at once; what none ever named stays for the grace.
+    let named: Vec<_> = between.iter().filter(|key| book.was_named(key)).collect();
+    assert!(named.is_empty(), "{named:?} should be gone");
+    let took = looked.elapsed();
+    for (key, age) in &unknown {
+        match between.contains(key) {
+            // Clocks of files are coarse.
+            true => assert!(
+                *age < GRACE + Duration::from_secs(1),
+                "{key} is {age:?} old and there"
+            ),
+            false => assert!(GRACE <= *age + took, "{key} went, {age:?} old"),
+        }
+    }
     let last = now().grace(Duration::ZERO).allow_unsafe_retention();
     let last = last.await.unwrap();
     println!(
@@ -289,6 +340,11 @@ async fn check_end(table: &Path, book: &mut Book) {
             .files,
         0
     );
+}
+
+fn age(path: &Path) -> Duration {
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    modified.elapsed().unwrap_or_default()
 }
 
 fn create(table: &Path) {

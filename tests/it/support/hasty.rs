@@ -87,6 +87,14 @@ impl Clock {
 }
 
 impl Ahead {
+    /// Another world with the same clock.
+    pub(crate) fn with(clock: &Clock) -> Environment {
+        Environment::new(Arc::new(Self {
+            system: Environment::system(),
+            millis: clock.0.clone(),
+        }))
+    }
+
     /// A world, and its clock.
     pub(crate) fn environment() -> (Environment, Clock) {
         let clock = Clock::default();
