@@ -449,6 +449,26 @@ fn versions_are_pinned_and_restored_and_what_nobody_needs_is_deleted() {
 }
 
 #[test]
+fn the_doctor_fails_where_rows_are_lost_and_only_there() {
+    let folder = Folder::new("doctor");
+    let table = table(&folder);
+    let rows = folder.file("rows.ndjson", "{\"id\": 1}\n");
+    done(&["append", &table, &rows]);
+    done(&["doctor", &table]);
+    let is_data = |path: &PathBuf| path.extension().is_some_and(|it| it == "parquet");
+    let entries = std::fs::read_dir(&table).unwrap();
+    let data = entries.map(|entry| entry.unwrap().path()).find(is_data);
+    std::fs::remove_file(data.unwrap()).unwrap();
+    let found = run(&["doctor", &table]);
+    assert_eq!(found.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&found.stdout).contains("missing_file"));
+    for share in ["nan", "0", "-1", "2", "inf"] {
+        let refused = run(&["maintain", &table, "--once", "--core-share", share]);
+        assert_eq!(refused.status.code(), Some(2), "{share}");
+    }
+}
+
+#[test]
 fn rows_are_overwritten_and_files_compacted() {
     let folder = Folder::new("overwrite");
     let table = table(&folder);

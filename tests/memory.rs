@@ -1,4 +1,5 @@
-//! Memory: a change of a few rows in a large table costs what the rows cost, not what the table does.
+//! Memory: a change of a few rows in a large table costs what the rows cost, not what the table does; compaction costs
+//! what a few files cost, however many there are.
 //!
 //! Ignored by default, since the table takes a while to make; in release:
 //! `cargo test --release --test memory -- --ignored --nocapture`.
@@ -29,6 +30,11 @@ const ROWS: i64 = 10_000_000;
 const BATCH_ROWS: i64 = 100_000;
 /// What a change may take, in kilobytes.
 const PEAK_MAX: u64 = 400 * 1024;
+/// Rows of a kilobyte each, which compaction rewrites.
+const WIDE_ROWS: i64 = 1_600_000;
+const WIDE_BATCH_ROWS: i64 = 8_000;
+/// What compaction may take, in kilobytes: much less than the rows do.
+const COMPACT_PEAK_MAX: u64 = 1024 * 1024;
 /// Says to a child of this test what it does, and where.
 const JOB: &str = "HEADWATER_MEMORY_JOB";
 
@@ -99,8 +105,44 @@ async fn work(job: &str, place: &str) {
             let commit = merge.await.unwrap();
             assert_eq!((commit.rows_updated, commit.rows_inserted), (500, 500));
         }
+        "compact" => {
+            let done = table.compact().target_file_bytes(256 << 20).await.unwrap();
+            assert_eq!(done.rows, WIDE_ROWS as u64);
+            assert!(2 <= done.files_added && done.files_added < done.files_removed);
+        }
         other => panic!("{other}"),
     }
+    table.close().await;
+}
+
+/// A table of many files, with texts that hardly compress.
+async fn make_wide(place: &Path, sorted_by: &str) {
+    let schema = Schema::new([
+        Field::new("id", DataType::LONG, true),
+        Field::new("text", DataType::STRING, true),
+    ]);
+    let table = Table::create(place.to_str().unwrap(), schema.unwrap())
+        .property("delta.targetFileSize", "33554432")
+        .property("headwater.sortColumns", sorted_by)
+        .await
+        .unwrap();
+    let batches = (0..WIDE_ROWS / WIDE_BATCH_ROWS).map(|number| {
+        let first = number * WIDE_BATCH_ROWS;
+        let ids = first..first + WIDE_BATCH_ROWS;
+        let texts = ids.clone().map(|id| {
+            let hash = |part: i64| blake3::hash(&(id * 16 + part).to_le_bytes()).to_hex();
+            (0..16)
+                .map(|part| hash(part).to_string())
+                .collect::<String>()
+        });
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from_iter_values(ids.clone()))),
+            ("text", Arc::new(StringArray::from_iter_values(texts))),
+        ];
+        Ok::<_, std::io::Error>(RecordBatch::try_from_iter(columns).unwrap())
+    });
+    let batches = Batches::stream(futures::stream::iter(batches));
+    table.append(batches).await.unwrap();
     table.close().await;
 }
 
@@ -165,4 +207,27 @@ fn changes_of_few_rows_in_ten_million_stay_under_400_megabytes() {
         let _ = std::fs::remove_dir_all(&place);
     }
     assert!(peaks.iter().all(|peak| *peak < PEAK_MAX), "{peaks:?} kB");
+}
+
+#[test]
+#[ignore = "makes a table of 1.6 gigabytes"]
+fn compaction_of_more_than_a_gigabyte_stays_under_one() {
+    if !Path::new("/proc/self/status").exists() {
+        println!("this system does not say how much memory a process had: nothing was checked");
+        return;
+    }
+    let mut peaks = Vec::new();
+    for sorted_by in ["", "text"] {
+        let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("memory-compact");
+        let _ = std::fs::remove_dir_all(&place);
+        run(make_wide(&place, sorted_by));
+        let peak = peak_of("compact", &place);
+        println!("compact, sorted by `{sorted_by}`: {} MB", peak / 1024);
+        peaks.push(peak);
+        let _ = std::fs::remove_dir_all(&place);
+    }
+    assert!(
+        peaks.iter().all(|peak| *peak < COMPACT_PEAK_MAX),
+        "{peaks:?} kB"
+    );
 }

@@ -2,6 +2,7 @@
 
 mod held;
 mod log;
+mod property;
 mod restore;
 mod vacuum;
 mod worker;
