@@ -78,6 +78,8 @@ struct World {
     /// Version and end of every pin by its name.
     pins: BTreeMap<u8, (u64, i64)>,
     leases: Vec<(Lease, i64)>,
+    /// Whether there is a change feed.
+    changes: bool,
     next_id: i64,
 }
 
@@ -100,6 +102,7 @@ impl World {
             times: vec![environment.now_millis()],
             pins: BTreeMap::new(),
             leases: Vec::new(),
+            changes,
             next_id: 0,
             store,
             environment,
@@ -179,9 +182,16 @@ impl World {
             }
             Step::Replace(low, high) => {
                 let range = col("id").gt_eq(low).and(col("id").lt(high));
-                table.overwrite(ids([low])).matching(range).await.unwrap();
                 let mut rows = self.rows();
                 rows.retain(|id| !(low..high).contains(id));
+                // With a change feed, parts of files are not replaced in one step.
+                if self.changes {
+                    table.delete(range).await.unwrap();
+                    self.made(rows.clone()).await;
+                    table.append(ids([low])).await.unwrap();
+                } else {
+                    table.overwrite(ids([low])).matching(range).await.unwrap();
+                }
                 rows.push(low);
                 self.made(rows).await;
             }

@@ -75,7 +75,7 @@ fn rows_from(first: i64, count: i64, part: Option<&str>) -> RecordBatch {
     let (xs, tags): (ArrayRef, ArrayRef) = (Arc::new(xs.finish()), Arc::new(tags.finish()));
     let field = |name: &str, array: &ArrayRef| {
         let ty = array.data_type().clone();
-        Arc::new(headwater::arrow_schema::Field::new(name, ty, true))
+        Arc::new(arrow_schema::Field::new(name, ty, true))
     };
     let nested = StructArray::from(vec![
         (field("x", &xs), xs.clone()),
