@@ -14,9 +14,6 @@ pub(crate) const LOG_DIRECTORY: &str = "_delta_log";
 /// The key of the hint that names the newest checkpoint.
 pub(crate) const LAST_CHECKPOINT_KEY: &str = "_delta_log/_last_checkpoint";
 
-/// The directory of sidecars, relative to the table root.
-pub(crate) const SIDECAR_DIRECTORY: &str = "_delta_log/_sidecars";
-
 /// The most parts that a multi-part checkpoint may claim to have: no writer makes nearly as many, and the claim sizes
 /// what a listing must hold.
 const PARTS_MAX: u32 = 100_000;

@@ -17,6 +17,9 @@ mod tests;
 /// The directory of the log below the table's root.
 pub const LOG_DIRECTORY: &str = "_delta_log";
 
+/// The directory of sidecars within that of the log.
+const SIDECARS: &str = "_sidecars";
+
 /// What stands in the directory name for null.
 const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -133,18 +136,38 @@ fn check_start(key: String) -> Result<String> {
 
 /// Reads the `path` of a `sidecar` action, as a key below the table's root.
 ///
+/// Sidecars are in their directory, so a path that says more than a name says only that. Where the rest of it tells of
+/// another place, as in a table that was copied, the file of that name in this table's directory is meant.
+///
 /// Spec: [Sidecar File Information](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#sidecar-file-information).
 ///
 /// # Errors
 ///
 /// [`Corrupt`](crate::error::ErrorKind::Corrupt) with [`Code::UnsafePath`] unless it is the name of a file in the
-/// sidecar directory.
+/// sidecar directory, or the address of one in the sidecar directory of some table.
 pub fn resolve_sidecar(path_in_log: &str) -> Result<String> {
-    let name = decode(path_in_log)?;
-    if name.contains(['/', ':']) {
+    let is_absolute = path_in_log.starts_with('/') || split_scheme(path_in_log).is_some();
+    let path = match is_absolute {
+        true => resolve(path_in_log)?.into_canonical(),
+        false => decode(path_in_log)?,
+    };
+    let name = match (path.rsplit_once('/'), is_absolute) {
+        (None, false) => path.as_str(),
+        (Some((directory, name)), true) if is_sidecar_directory(directory) => name,
+        _ => return Err(unsafe_path("it leads out of the sidecar directory")),
+    };
+    if name.contains(':') {
         return Err(unsafe_path("it leads out of the sidecar directory"));
     }
-    Ok(format!("{LOG_DIRECTORY}/_sidecars/{name}"))
+    Ok(format!("{LOG_DIRECTORY}/{SIDECARS}/{name}"))
+}
+
+fn is_sidecar_directory(path: &str) -> bool {
+    let table = path
+        .strip_suffix(SIDECARS)
+        .and_then(|log| log.strip_suffix('/'))
+        .and_then(|log| log.strip_suffix(LOG_DIRECTORY));
+    table.is_some_and(|table| table.ends_with('/'))
 }
 
 fn absolute(scheme: &str, authority: &str, path: &str) -> Result<FileLocation> {

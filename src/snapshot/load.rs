@@ -434,6 +434,8 @@ fn passed_over() -> Error {
 
 fn unreadable_checkpoint(error: Error) -> Unloaded {
     match error.kind() {
+        // No accident makes such a path: what else the log says is not to be trusted either.
+        _ if error.code() == Code::UnsafePath => Unloaded::Failed(error),
         ErrorKind::Corrupt | ErrorKind::NotFound => Unloaded::Checkpoint(error),
         _ => Unloaded::Failed(error),
     }

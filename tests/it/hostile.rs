@@ -4,6 +4,7 @@ mod data;
 mod json;
 mod log;
 mod mutated;
+mod paths;
 
 use std::sync::Arc;
 

@@ -5,7 +5,8 @@
 //! that are asked for. [`write()`] makes V1 checkpoints in one file with the classic name, which every reader understands.
 //!
 //! A checkpoint that cannot be read is never half-read: every defect is
-//! [`Code::CorruptCheckpoint`], upon which the caller takes an older one.
+//! [`Code::CorruptCheckpoint`], upon which the caller takes an older one. Only a sidecar whose path leads elsewhere is
+//! [`Code::UnsafePath`], upon which nobody goes on: no writer makes one by accident.
 //!
 //! Spec: [Checkpoints](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#checkpoints).
 
@@ -40,7 +41,7 @@ fn in_checkpoint(error: Error, key: &str) -> Error {
     if error.kind() == ErrorKind::Storage {
         return error;
     }
-    if error.code() == Code::CorruptCheckpoint {
+    if matches!(error.code(), Code::CorruptCheckpoint | Code::UnsafePath) {
         return match error.context_value("object") {
             Some(_) => error,
             None => error.with("object", key),

@@ -7,7 +7,6 @@ use arrow_array::cast::AsArray;
 use futures::future;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Result};
 use crate::log::checkpoint::files::{self, FileColumns, Plan, StatsWanted};
@@ -16,11 +15,11 @@ use crate::log::checkpoint::part::Part;
 use crate::log::checkpoint::state::{CheckpointState, Found};
 use crate::log::checkpoint::{corrupt, in_checkpoint, schema};
 use crate::log::files::FileBatch;
-use crate::log::path::SIDECAR_DIRECTORY;
 use crate::log::removes::RemoveBatch;
 use crate::log::segment::CheckpointFiles;
 use crate::protocol::Version;
 use crate::protocol::action::Sidecar;
+use crate::protocol::location::resolve_sidecar;
 use crate::protocol::schema::Schema;
 use crate::storage::Storage;
 
@@ -355,7 +354,7 @@ async fn take_state(part: &Part, found: &mut Found) -> Result<()> {
     Ok(())
 }
 
-/// Where sidecars are: always in the directory of sidecars, whatever stands before their name.
+/// The keys and sizes of sidecars.
 fn sidecars(found: &[Sidecar]) -> Result<Vec<(String, u64)>> {
     if SIDECARS_MAX < found.len() {
         return Err(corrupt(format!(
@@ -363,19 +362,11 @@ fn sidecars(found: &[Sidecar]) -> Result<Vec<(String, u64)>> {
         )));
     }
     let sidecar = |sidecar: &Sidecar| {
-        let decoded = percent_decode_str(&sidecar.path).decode_utf8().ok()?;
-        let name = decoded
-            .rsplit('/')
-            .next()
-            .filter(|name| !matches!(*name, "" | "." | ".."))?;
-        let plain = !name.contains(['\\', '\0']);
-        let size = u64::try_from(sidecar.size_in_bytes).ok()?;
-        plain.then(|| (format!("{SIDECAR_DIRECTORY}/{name}"), size))
+        let size = u64::try_from(sidecar.size_in_bytes)
+            .map_err(|_| corrupt("a sidecar has an impossible size"))?;
+        Ok((resolve_sidecar(&sidecar.path)?, size))
     };
-    let found = found.iter().map(|found| {
-        sidecar(found).ok_or_else(|| corrupt("a sidecar has no name or an impossible size"))
-    });
-    found.collect()
+    found.iter().map(sidecar).collect()
 }
 
 fn mixed() -> Error {

@@ -257,7 +257,31 @@ fn sidecars_are_names_in_their_directory() {
         resolve_sidecar("a%20b.parquet").unwrap(),
         "_delta_log/_sidecars/a b.parquet"
     );
-    for path in ["x/y", "../x", "/x", "s3://b/x", ""] {
+    for path in [
+        "s3://b/table/_delta_log/_sidecars/a%20b.parquet",
+        "file:/elsewhere/table/_delta_log/_sidecars/a b.parquet",
+        "/elsewhere/table/_delta_log/_sidecars/a%20b.parquet",
+    ] {
+        assert_eq!(
+            resolve_sidecar(path).unwrap(),
+            "_delta_log/_sidecars/a b.parquet",
+            "{path}"
+        );
+    }
+    for path in [
+        "x/y",
+        "../x",
+        "/x",
+        "s3://b/x",
+        "s3://b/_delta_log/x",
+        "s3://b/x_delta_log/_sidecars/x",
+        "s3://b/t/_delta_log/_sidecars/../x",
+        "s3://b/t/_delta_log/_sidecars/a/x",
+        "s3://b/t/_delta_log/_sidecars/",
+        "_delta_log/_sidecars/x",
+        "a:b",
+        "",
+    ] {
         assert!(resolve_sidecar(path).is_err(), "{path}");
     }
 }
