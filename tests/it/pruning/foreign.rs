@@ -34,15 +34,20 @@ pub(crate) struct File {
     second_version: bool,
     cut_bounds: Option<usize>,
     compressed: bool,
-    with_statistics: bool,
+    pub(crate) with_statistics: bool,
     /// Whether values are stored in types that are narrower or finer than the table's.
     other_types: bool,
     /// Every so manieth row is deleted.
     deleted: Option<usize>,
-    chunk: Chunk,
+    pub(crate) chunk: Chunk,
 }
 
 pub(crate) fn files() -> impl Strategy<Value = File> {
+    files_of(1..60)
+}
+
+/// Files of so many rows.
+pub(crate) fn files_of(rows: std::ops::Range<usize>) -> impl Strategy<Value = File> {
     let statistics = proptest::sample::select(vec![
         EnabledStatistics::None,
         EnabledStatistics::Chunk,
@@ -53,7 +58,7 @@ pub(crate) fn files() -> impl Strategy<Value = File> {
     let cut = proptest::option::of(1_usize..40);
     let deleted = proptest::option::of(1_usize..5);
     let sizes = (1_usize..40, 1_usize..9);
-    (sizes, statistics, flags, cut, deleted, chunks(1..60)).prop_map(
+    (sizes, statistics, flags, cut, deleted, chunks(rows)).prop_map(
         |((group_rows, page_rows), statistics, flags, cut_bounds, deleted, chunk)| File {
             group_rows,
             page_rows,
@@ -71,7 +76,7 @@ pub(crate) fn files() -> impl Strategy<Value = File> {
 }
 
 /// The name by which files know a column of a mapped table.
-fn physical(name: &str) -> String {
+pub(crate) fn physical(name: &str) -> String {
     format!("col-{}", name.chars().rev().collect::<String>())
 }
 
@@ -121,14 +126,14 @@ fn renamed(batch: &RecordBatch) -> RecordBatch {
 }
 
 /// Puts version 0 of a table whose files have other names for its columns.
-async fn create_mapped(store: &Faulty) {
+pub(crate) async fn create_mapped(store: &Faulty, partition_by: &[&str]) {
     let features = ["columnMapping", "deletionVectors", "timestampNtz"];
     let protocol = json!({"protocol": {
         "minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features,
     }});
     let metadata = json!({"metaData": {
         "id": "6c41bfba-1a4b-4a0a-8b4b-000000000002", "format": {"provider": "parquet", "options": {}},
-        "schemaString": mapped_schema(), "partitionColumns": [], "createdTime": 0,
+        "schemaString": mapped_schema(), "partitionColumns": partition_by, "createdTime": 0,
         "configuration": {"delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": "99"},
     }});
     store
@@ -169,7 +174,8 @@ fn in_other_types(batch: &RecordBatch) -> RecordBatch {
 }
 
 impl File {
-    fn bytes(&self, rows: &[Row], mapped: bool) -> Vec<u8> {
+    /// The file of these rows, without the columns in `without`.
+    pub(crate) fn bytes(&self, rows: &[Row], mapped: bool, without: &[&str]) -> Vec<u8> {
         let version = match self.second_version {
             true => WriterVersion::PARQUET_2_0,
             false => WriterVersion::PARQUET_1_0,
@@ -189,9 +195,17 @@ impl File {
             .set_statistics_truncate_length(self.cut_bounds)
             .set_column_index_truncate_length(self.cut_bounds)
             .build();
+        let all = batch(rows);
+        let names = all.schema_ref().fields().iter().map(|field| field.name());
+        let kept = names.enumerate();
+        let kept: Vec<_> = kept
+            .filter(|(_, name)| !without.contains(&name.as_str()))
+            .map(|(index, _)| index)
+            .collect();
+        let batch = all.project(&kept).unwrap();
         let batch = match self.other_types {
-            true => in_other_types(&batch(rows)),
-            false => batch(rows),
+            true => in_other_types(&batch),
+            false => batch,
         };
         let batch = if mapped { renamed(&batch) } else { batch };
         let mut bytes = Vec::new();
@@ -207,7 +221,7 @@ impl File {
     }
 
     /// Statistics as another writer has them: of two columns, by their names in the file.
-    fn statistics(&self, rows: &[Row], mapped: bool) -> serde_json::Value {
+    pub(crate) fn statistics(&self, rows: &[Row], mapped: bool) -> serde_json::Value {
         let bounds = |path: &[&str], column: &str| {
             let index = COLUMNS
                 .iter()
@@ -277,7 +291,7 @@ pub(crate) async fn place(store: &Faulty, files: &[File], mapped: bool) -> Vec<R
     for (number, file) in files.iter().enumerate() {
         let rows = file.chunk.rows(next, &[]);
         next += rows.len() as i64;
-        let bytes = file.bytes(&rows, mapped);
+        let bytes = file.bytes(&rows, mapped, &[]);
         let name = format!("part {number}.parquet");
         let path = format!("part%20{number}.parquet");
         let line = file.add(&path, bytes.len(), &rows, mapped);
@@ -304,7 +318,7 @@ fn row_groups_pages_and_deleted_rows_of_other_writers_make_no_difference() {
             let store = Faulty::default();
             let environment = Environment::system();
             let table = if mapped {
-                create_mapped(&store).await;
+                create_mapped(&store, &[]).await;
                 Table::open_in(storage(&store), environment).await.unwrap()
             } else {
                 let create = Table::create_in(storage(&store), environment, schema());

@@ -52,6 +52,15 @@ pub(crate) struct Row {
     pub(crate) has_deep: bool,
 }
 
+impl Row {
+    /// Gives a column that is no field of a struct another value.
+    pub(crate) fn set(&mut self, column: usize, value: &Value) {
+        assert!(column < PLAIN);
+        self.values[column] = value.clone();
+        self.stored[column] = value.clone();
+    }
+}
+
 /// Rows that are written at one go: few different values, so that bounds are narrow.
 #[derive(Debug, Clone)]
 pub(crate) struct Chunk {
