@@ -5,7 +5,7 @@
     {"do": "write", "case": C, "table": DIR}                     deltalake writes the case
     {"do": "judge", "case": C, "commits": K, "answers": [{"probe": NAME or null, "file": ARROW}]}
     {"do": "same", "engine": E, "case": C, "table": DIR, "version": N, "probe": NAME or null, "file": ARROW}
-    {"do": "append" | "changes" | "checkpoint" | "compare" | "describe" | "divergences" | "feed" | "operate" | "rows" | "statistics" | "turn" | "txn", ...}
+    {"do": "append" | "changes" | "checkpoint" | "compare" | "describe" | "divergences" | "feed" | "golden" | "operate" | "reasons" | "rows" | "statistics" | "turn" | "txn", ...}
 
 A reply is {"ok": ...} or {"error": text}. Checks come back as {check: problem or null}.
 """
@@ -23,6 +23,7 @@ import pyarrow as pa
 
 import cases
 import engines
+import golden
 import operations
 import rows
 
@@ -217,6 +218,15 @@ def do_changes(table, version, file):
     feed = pa.table(engines.DeltaTable(table).load_cdf(starting_version=version, ending_version=version).read_all())
     without = [name for name in feed.schema.names if name != "_commit_timestamp"]
     return compare(feed.select(without), load(file).select(without))
+
+
+def do_golden(**read):
+    """How an engine reads a table that another one wrote; see `golden.py`."""
+    return golden.check(**read)
+
+
+def do_reasons():
+    return [f"{engine} {table}" for engine, table in golden.REASONS]
 
 
 def do_turn(writers, file):

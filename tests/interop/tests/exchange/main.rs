@@ -9,7 +9,9 @@
     reason = "a test says what it covered, and ends when it cannot go on"
 )]
 
+mod altered;
 mod changed;
+mod golden;
 mod ours;
 mod shared;
 mod theirs;
