@@ -176,7 +176,9 @@ impl ScoringFeed {
         let commit = self.move_to(cursors, digest, output.into()).await?;
         if commit.status == CommitStatus::Committed && input.begin() == self.saved {
             self.saved = Some(input.end());
-            self.is_pending = false;
+            // The follower may have come further, with an input that was handed out after this one and will not be
+            // committed: what lies between the two comes again.
+            self.is_pending = self.follower.cursor() != self.saved;
         }
         Ok(commit)
     }

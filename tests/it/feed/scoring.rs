@@ -88,6 +88,26 @@ async fn j_1_an_input_that_is_committed_again_is_already_applied() {
     assert_eq!(scanned(&sink.snapshot()).await, (0..30).collect::<Vec<_>>());
 }
 
+/// J-1: the first of two inputs is committed after the second was handed out, which reaches further.
+#[tokio::test]
+async fn j_1_rows_of_a_later_input_come_again_after_an_earlier_one_was_committed() {
+    let (_from, _to, source, sink) = tables().await;
+    let wide = FollowOptions::default;
+    let mut feed = source.score_into(&sink, "late", wide());
+    for first in [30, 40] {
+        let early = feed.next().await.unwrap().unwrap();
+        source.append(rows(first..first + 5)).await.unwrap();
+        let later = feed.next().await.unwrap().unwrap();
+        assert_eq!(early.begin(), later.begin());
+        assert!(early.end() < later.end());
+        source.append(rows(first + 5..first + 10)).await.unwrap();
+        let commit = feed.commit(&early, early.collect().await.unwrap()).await;
+        assert_eq!(commit.unwrap().status, CommitStatus::Committed);
+    }
+    score(&mut feed).await.unwrap();
+    assert_eq!(scanned(&sink.snapshot()).await, (0..50).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn j_2_a_scorer_that_cuts_inputs_otherwise_doubles_nothing() {
     let (_from, _to, source, sink) = tables().await;
