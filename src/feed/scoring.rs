@@ -190,17 +190,23 @@ impl ScoringFeed {
     ///
     /// As [`Table::append`].
     pub async fn save(&mut self) -> Result<Option<Commit>> {
+        let Some(reached) = self.follower.cursor().filter(|reached| {
+            let is_news = self.saved.is_none_or(|saved| saved < *reached);
+            is_news && !self.is_pending
+        }) else {
+            return Ok(None);
+        };
         let saved = self.cursor().await?;
-        match (saved, self.follower.cursor()) {
-            (Some(old), Some(new)) if saved == self.saved && !self.is_pending && old < new => {
-                let moved = self.move_to((saved, new), None, Vec::new().into()).await?;
-                if moved.status == CommitStatus::Committed {
-                    self.saved = Some(new);
-                }
-                Ok(Some(moved))
-            }
-            _ => Ok(None),
+        if saved != self.saved {
+            return Ok(None);
         }
+        let moved = self
+            .move_to((saved, reached), None, Vec::new().into())
+            .await?;
+        if moved.status == CommitStatus::Committed {
+            self.saved = Some(reached);
+        }
+        Ok(Some(moved))
     }
 
     async fn move_to(

@@ -11,10 +11,13 @@ use crate::feed::follow::input::Gathering;
 use crate::feed::follow::known::Known;
 use crate::feed::follow::{FollowInput, FollowOptions, FollowStart, OnGap};
 use crate::log::commit;
-use crate::log::segment::loadable_commits;
+use crate::log::segment::{LogSegment, loadable_commits};
 use crate::protocol::Version;
 use crate::snapshot::{At, Snapshot};
 use crate::table::Table;
+
+/// Commits that a follower keeps in memory before it looks for a newer checkpoint to start from.
+const COMMITS_KEPT: u64 = 64;
 
 /// Hands out the rows of a table, version after version; made by [`Table::follow`].
 ///
@@ -56,6 +59,8 @@ struct Place {
     known: Known,
     /// Files of that version that are not handed out yet.
     waiting: VecDeque<Waiting>,
+    /// How many more commits are followed before a newer checkpoint is looked for.
+    commits_left: u64,
 }
 
 impl Follower {
@@ -83,6 +88,8 @@ impl Follower {
 
     /// The next rows; `None` if there is nothing new yet. An input never holds rows of two schemas.
     ///
+    /// The cursor moves over versions without rows, too: whoever keeps it should look at it after `None` as well.
+    ///
     /// Costs one request per new commit, and two if there is none. The first call after a start or a
     /// [`seek`](Self::seek) loads a version and lists its files, 16 bytes of memory each.
     ///
@@ -92,12 +99,22 @@ impl Follower {
     /// read, [`Conflict`](ErrorKind::Conflict) with the code [`SourceChanged`](Code::SourceChanged) if a commit
     /// deletes or changes rows. After an error, the follower stands where it stood before.
     pub async fn next(&mut self) -> Result<Option<FollowInput>> {
+        loop {
+            match self.go_on().await {
+                // Each time it stands behind a later version.
+                Err(error) => self.pass_over(error).await?,
+                input => return input,
+            }
+        }
+    }
+
+    /// The next rows, up to a gap.
+    async fn go_on(&mut self) -> Result<Option<FollowInput>> {
         let place = match self.place.take() {
             Some(place) => place,
-            None => match self.open().await {
-                Ok(Some(place)) => place,
-                Ok(None) => return Ok(None),
-                Err(error) => return self.after_gap(error).await,
+            None => match self.open().await? {
+                Some(place) => place,
+                None => return Ok(None),
             },
         };
         let begin = self.cursor;
@@ -120,12 +137,11 @@ impl Follower {
             end,
             ..
         } = walk;
-        if let Some(error) = failed {
-            // Skipped versions need not be looked at again.
-            self.cursor = end;
-            return self.after_gap(error).await;
-        }
+        // Skipped versions need not be looked at again.
         self.cursor = end;
+        if let Some(error) = failed {
+            return Err(error);
+        }
         let input = match end {
             Some(end) if !gathering.is_empty() => {
                 Some(gathering.finish(&place.snapshot, &self.options, (begin, end)))
@@ -229,25 +245,26 @@ impl Follower {
         }
     }
 
-    /// Goes on after a gap, if that is wanted.
-    async fn after_gap(&mut self, error: Error) -> Result<Option<FollowInput>> {
-        if error.code() == Code::LogGap && self.options.on_gap == OnGap::Skip {
-            let newest = self.table.refresh().await?.version();
-            let read = self.cursor.map(|cursor| cursor.version());
-            let commits = loadable_commits(self.table.storage(), newest).await?;
-            let mut later = commits.iter().map(|commit| commit.version);
-            let next = later.find(|version| read.is_none_or(|read| read < *version));
-            if let Some(next) = next {
-                tracing::warn!(
-                    ?read,
-                    next,
-                    "log_gap: commits that were never read are passed over"
-                );
-                self.cursor = Some(Cursor::through(next)?);
-                return Ok(None);
-            }
+    /// Goes behind a gap, if that is wanted.
+    async fn pass_over(&mut self, error: Error) -> Result<()> {
+        if error.code() != Code::LogGap || self.options.on_gap != OnGap::Skip {
+            return Err(error);
         }
-        Err(error)
+        let newest = self.table.refresh().await?.version();
+        let read = self.cursor.map(|cursor| cursor.version());
+        let commits = loadable_commits(self.table.storage(), newest).await?;
+        let mut later = commits.iter().map(|commit| commit.version);
+        let next = later.find(|version| read.is_none_or(|read| read < *version));
+        let Some(next) = next else {
+            return Err(error);
+        };
+        tracing::warn!(
+            ?read,
+            next,
+            "log_gap: commits that were never read are passed over"
+        );
+        self.cursor = Some(Cursor::through(next)?);
+        Ok(())
     }
 }
 
@@ -258,7 +275,36 @@ impl Place {
             known: Known::of(&snapshot).await?,
             snapshot,
             waiting: VecDeque::new(),
+            commits_left: COMMITS_KEPT,
         })
+    }
+
+    /// Starts from a newer checkpoint, if there is one, so that commits that were read do not stay in memory for ever.
+    async fn anchor(&mut self) -> Result<()> {
+        let own = &self.snapshot;
+        let version = own.version();
+        let segment = LogSegment::list(own.storage(), Some(version)).await?;
+        let newest = segment.checkpoint.map(|checkpoint| checkpoint.version);
+        if own.checkpoint_version() < newest {
+            let anchored = Snapshot::at_version(own.storage(), own.environment(), version).await?;
+            if anchored.metadata().id == own.metadata().id {
+                self.snapshot = anchored;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks for a newer checkpoint every so many commits.
+    async fn keep_short(&mut self) {
+        if 0 < self.commits_left {
+            return;
+        }
+        if let Err(error) = self.anchor().await {
+            // What is in memory serves as well.
+            tracing::debug!(%error, "a newer checkpoint of the followed table could not be used");
+        }
+        // Where nobody writes checkpoints, looking for them must not cost more than following.
+        self.commits_left = self.snapshot.replayed().0.max(COMMITS_KEPT);
     }
 
     /// Leaves out files that were handed out before.
@@ -278,20 +324,24 @@ impl Place {
 
     /// The next commit and what it delivers. `newest_known`: a version that somebody has seen.
     async fn look(
-        &self,
+        &mut self,
         options: &FollowOptions,
         newest_known: Version,
     ) -> Result<Option<(Next, Vec<Waiting>)>> {
-        let storage = self.snapshot.storage();
+        self.keep_short().await;
+        let storage = self.snapshot.storage().clone();
         let version = self.snapshot.next_version()?;
-        let Some(found) = commit::read(storage, version).await? else {
+        let Some(found) = commit::read(&storage, version).await? else {
             // Nothing here is the end of the log only if nothing comes after it.
-            let newest = self.snapshot.refreshed().await?.version().max(newest_known);
+            let refreshed = self.snapshot.refreshed().await?;
+            let newest = refreshed.version().max(newest_known);
             if newest < version {
+                // It may have been listed anew, which then serves the next looks, too.
+                self.snapshot = refreshed;
                 return Ok(None);
             }
             // It may have been committed between the two looks.
-            return match commit::read(storage, version).await? {
+            return match commit::read(&storage, version).await? {
                 Some(found) => self.deliver(found, options).await.map(Some),
                 None => Err(gap(version, None).with("newest", newest)),
             };
@@ -315,6 +365,7 @@ impl Place {
         self.known.follow(&next.found);
         self.snapshot = next.snapshot;
         self.waiting = waiting.into();
+        self.commits_left = self.commits_left.saturating_sub(1);
     }
 
     /// Whether rows of the next version are read like those of this one.
@@ -381,4 +432,38 @@ fn gap(version: Version, cause: Option<Error>) -> Error {
         error = error.because(cause);
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::{Int64Array, RecordBatch};
+
+    use super::*;
+    use crate::protocol::schema::{DataType, Field, Schema};
+
+    #[tokio::test]
+    async fn commits_that_were_read_do_not_stay_in_memory() {
+        let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
+        let table = Table::create("memory:///follower-forgets", schema).await;
+        let table = table.unwrap();
+        let mut follower = table.follow(FollowOptions::default());
+        let mut longest = 0;
+        for id in 0..3 * COMMITS_KEPT as i64 {
+            let column = Arc::new(Int64Array::from(vec![id])) as _;
+            let batch = RecordBatch::try_from_iter([("id", column)]).unwrap();
+            table.append(batch).await.unwrap();
+            if id % 20 == 0 {
+                table.checkpoint().await.unwrap();
+            }
+            let input = follower.next().await.unwrap().unwrap();
+            assert_eq!(input.rows(), Some(1));
+            longest = longest.max(input.snapshot().replayed().0);
+        }
+        assert!((20..2 * COMMITS_KEPT).contains(&longest), "{longest}");
+        let place = follower.place.unwrap();
+        assert_eq!(place.snapshot.version(), 3 * COMMITS_KEPT);
+        assert_eq!(place.known.len() as u64, 3 * COMMITS_KEPT);
+    }
 }

@@ -45,6 +45,11 @@ impl Known {
         self.0.contains(&key(key_text))
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Goes on to the version of the commit.
     pub(super) fn follow(&mut self, commit: &Commit) {
         for row in 0..commit.removes.len() {

@@ -1,6 +1,7 @@
 //! Following a table: what is added comes once, what only moves does not, and no gap goes unseen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater::arrow_array::{ArrayRef, Int64Array, RecordBatch};
 use headwater::error::Code;
@@ -12,8 +13,9 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{add, adds, commit, compact, flights, ids_in, remove, rows, without};
-use crate::support::store::Faulty;
-use crate::support::{block_on, commit_key, open};
+use crate::support::hasty::Ahead;
+use crate::support::store::{Faulty, Request};
+use crate::support::{block_on, commit_key, open, storage_in};
 
 fn following(change: impl FnOnce(&mut FollowOptions)) -> FollowOptions {
     let mut options = FollowOptions::default();
@@ -231,6 +233,72 @@ async fn j_4_a_log_that_was_cleaned_up_under_a_slow_follower_is_an_error_unless_
     assert_eq!(late.cursor(), Some(Cursor::through(5).unwrap()));
     table.append(rows(50..51)).await.unwrap();
     assert_eq!(drain(&mut late).await.unwrap(), vec![50]);
+}
+
+#[tokio::test]
+async fn j_4_what_comes_after_a_gap_is_handed_out_at_once() {
+    let store = Faulty::default();
+    let table = table(&store).await;
+    for first in [20, 30, 40] {
+        table.append(rows(first..first + 10)).await.unwrap();
+    }
+    table.checkpoint().await.unwrap();
+    for version in 0..5 {
+        store.remove(&commit_key(version)).await;
+    }
+    table.append(rows(50..51)).await.unwrap();
+    table.append(rows(51..52)).await.unwrap();
+    let reopened = open(&store).await.unwrap();
+    let skipping = |start| {
+        following(|options| {
+            options.on_gap = OnGap::Skip;
+            options.start = start;
+        })
+    };
+    // From a cursor, and from a version that is gone.
+    let mut late = reopened.follow(skipping(FollowStart::Snapshot));
+    late.seek(Some(Cursor::through(2).unwrap()));
+    assert_eq!(drain(&mut late).await.unwrap(), vec![50, 51]);
+    let mut early = reopened.follow(skipping(FollowStart::Version(3)));
+    assert_eq!(drain(&mut early).await.unwrap(), vec![50, 51]);
+}
+
+/// Two requests where nothing is new, and a listing only now and then, however long it waits and follows.
+#[tokio::test]
+async fn following_costs_few_requests() {
+    let store = Faulty::default();
+    let table = table(&store).await;
+    let (environment, clock) = Ahead::environment();
+    let watching = Table::open_in(storage_in(&store, &environment), environment);
+    let mut follower = watching.await.unwrap().follow(FollowOptions::default());
+    drain(&mut follower).await.unwrap();
+    let counts = || (store.count(Request::Get), store.count(Request::List));
+    for _ in 0..3 {
+        clock.forward(Duration::from_secs(11 * 60));
+        let before = counts();
+        assert_eq!(drain(&mut follower).await.unwrap(), Vec::<i64>::new());
+        assert_eq!(counts().1, before.1 + 1);
+        // The listing serves for a while.
+        let before = counts();
+        for _ in 0..5 {
+            assert_eq!(drain(&mut follower).await.unwrap(), Vec::<i64>::new());
+        }
+        assert_eq!(counts(), (before.0 + 10, before.1));
+    }
+    for id in 20..320 {
+        table.append(rows(id..id + 1)).await.unwrap();
+    }
+    table.close().await;
+    let before = counts();
+    let mut inputs = 0;
+    while let Some(input) = follower.next().await.unwrap() {
+        inputs += input.files();
+    }
+    assert_eq!(inputs, 300);
+    let after = counts();
+    // Each commit once, and again what stands after a checkpoint when one is gone to.
+    assert!(after.0 < before.0 + 450, "{} requests", after.0 - before.0);
+    assert!(after.1 < before.1 + 15, "{} listings", after.1 - before.1);
 }
 
 #[tokio::test]

@@ -190,6 +190,17 @@ async fn an_input_without_output_moves_the_cursor_and_so_does_saving() {
         feed.cursor().await.unwrap(),
         Some(Cursor::through(4).unwrap())
     );
+    // Where nothing was scored yet, too: else the log is cleaned up beyond where it began.
+    let since = FollowOptions {
+        start: FollowStart::Version(4),
+        ..FollowOptions::default()
+    };
+    let mut feed = source.score_into(&sink, "since", since);
+    assert!(feed.save().await.unwrap().is_none());
+    assert!(feed.next().await.unwrap().is_none());
+    assert!(feed.save().await.unwrap().is_some());
+    let saved = feed.cursor().await.unwrap();
+    assert_eq!(saved, Some(Cursor::through(4).unwrap()));
 }
 
 #[tokio::test]
