@@ -9,7 +9,7 @@ use headwater::{CommitStatus, Table};
 use serde_json::json;
 
 use crate::commands::{print, source};
-use crate::{Failure, arguments::key_value, changes::report};
+use crate::{Failure, arguments::key_value, changes::report, progress};
 
 /// Changes are made in the order of this list, as one version.
 #[derive(Debug, Args)]
@@ -147,7 +147,10 @@ pub(crate) async fn compact(compact: Compact, as_json: bool) -> Result<(), Failu
     if let Some(bytes) = compact.target_file_bytes {
         compacting = compacting.target_file_bytes(bytes);
     }
-    let done = compacting.await?;
+    let bar = progress::work("compacting");
+    let done = compacting.await;
+    bar.finish_and_clear();
+    let done = done?;
     table.close().await;
     if as_json {
         let line = json!({

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use headwater::snapshot::At;
 
 use crate::alter::{Alter, Compact, Overwrite};
@@ -21,6 +22,27 @@ pub(crate) struct Arguments {
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Arguments {
+    /// The arguments; ends with a word about usage where they make no sense.
+    pub(crate) fn checked() -> Self {
+        let arguments = Self::parse();
+        let (format, output) = match &arguments.command {
+            Command::Scan(scan) => (scan.format, &scan.output),
+            Command::Changes(changes) => (changes.format, &changes.output),
+            _ => (None, &None),
+        };
+        let prints_json = matches!(format, None | Some(Format::Ndjson));
+        if arguments.json && !prints_json && output.is_none() {
+            let message =
+                "--json prints JSON: it goes with --format ndjson, or with a file as --output";
+            Self::command()
+                .error(ErrorKind::ArgumentConflict, message)
+                .exit();
+        }
+        arguments
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use arrow_schema::ArrowError;
 use clap::Args;
 use headwater::predicate::{Expression, Predicate};
 use headwater::{Batches, Commit, CommitStatus, Table};
@@ -82,12 +81,8 @@ pub(crate) async fn update(update: Update, as_json: bool) -> Result<(), Failure>
 pub(crate) async fn merge(merge: Merge, as_json: bool) -> Result<(), Failure> {
     let table = Table::open(&merge.table).await?;
     let schema = table.snapshot().schema().clone();
-    let path = merge.source;
-    let rows = input::open(&path, &schema)?;
-    let named = move |batch: Result<_, ArrowError>| {
-        batch.map_err(|error| -> Failure { format!("{}: {error}", path.display()).into() })
-    };
-    let source = Batches::stream(futures::stream::iter(rows.map(named)));
+    let rows = input::open(&merge.source, &schema)?;
+    let source = Batches::stream(futures::stream::iter(rows));
     let mut merging = table.merge(source).on(merge.on);
     if let Some(condition) = &merge.delete_matched {
         let condition = Predicate::parse(condition)?;

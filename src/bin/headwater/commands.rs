@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use arrow_schema::ArrowError;
 use futures::{StreamExt, TryStreamExt};
 use headwater::environment::Environment;
 use headwater::protocol::schema::Schema;
@@ -17,7 +16,7 @@ use crate::arguments::{
     Append, Changes, Checkpoint, Create, Doctor, Files, Format, History, Info, Scan,
 };
 use crate::output::{self, Output};
-use crate::{Failure, input, progress};
+use crate::{Failure, input, place, progress};
 
 pub(crate) async fn create(create: Create, as_json: bool) -> Result<(), Failure> {
     let schema = match (&create.schema, &create.like) {
@@ -62,9 +61,7 @@ pub(crate) fn source(
     let files = futures::stream::iter(files);
     let batches = files
         .map(move |path: PathBuf| match input::open(&path, &schema) {
-            Ok(rows) => Ok(futures::stream::iter(
-                rows.map(move |batch| named(&path, batch)),
-            )),
+            Ok(rows) => Ok(futures::stream::iter(rows)),
             Err(error) => Err(error),
         })
         .try_flatten()
@@ -108,10 +105,6 @@ pub(crate) async fn append(append: Append, as_json: bool) -> Result<(), Failure>
     ))
 }
 
-fn named<T>(path: &std::path::Path, result: Result<T, ArrowError>) -> Result<T, Failure> {
-    result.map_err(|error| format!("{}: {error}", path.display()).into())
-}
-
 pub(crate) async fn scan(scan: Scan, as_json: bool) -> Result<(), Failure> {
     let mut storage = Storage::open(&scan.table, &Environment::system())?;
     for place in &scan.allow {
@@ -139,18 +132,21 @@ pub(crate) async fn scan(scan: Scan, as_json: bool) -> Result<(), Failure> {
     }
     let mut batches = reading.stream().await?;
     let mut output = Output::open(format, scan.output.as_deref(), &batches.schema())?;
-    let to_file = scan.output.is_some() || format == Format::Table;
-    let bar = if to_file {
-        progress::rows("reading")
-    } else {
-        indicatif::ProgressBar::hidden()
-    };
+    let bar = progress_of(scan.output.is_some() || format == Format::Table);
     while let Some(batch) = batches.try_next().await? {
         bar.inc(batch.num_rows() as u64);
         output.write(&batch)?;
     }
     bar.finish_and_clear();
     output.finish()
+}
+
+/// A bar that counts rows, unless the rows themselves are seen to come.
+fn progress_of(is_quiet: bool) -> indicatif::ProgressBar {
+    match is_quiet {
+        true => progress::rows("reading"),
+        false => indicatif::ProgressBar::hidden(),
+    }
 }
 
 pub(crate) async fn changes(changes: Changes, as_json: bool) -> Result<(), Failure> {
@@ -172,9 +168,12 @@ pub(crate) async fn changes(changes: Changes, as_json: bool) -> Result<(), Failu
     let format = output::format(changes.format, changes.output.as_deref(), as_json);
     let mut batches = reading.stream().await?;
     let mut output = Output::open(format, changes.output.as_deref(), &batches.schema())?;
+    let bar = progress_of(changes.output.is_some() || format == Format::Table);
     while let Some(batch) = batches.try_next().await? {
+        bar.inc(batch.num_rows() as u64);
         output.write(&batch)?;
     }
+    bar.finish_and_clear();
     output.finish()
 }
 
@@ -336,7 +335,10 @@ pub(crate) async fn files(files: Files, as_json: bool) -> Result<(), Failure> {
 
 pub(crate) async fn checkpoint(checkpoint: Checkpoint, as_json: bool) -> Result<(), Failure> {
     let table = Table::open(&checkpoint.table).await?;
-    let version = table.checkpoint().await?;
+    let bar = progress::work("writing a checkpoint");
+    let version = table.checkpoint().await;
+    bar.finish_and_clear();
+    let version = version?;
     if as_json {
         return print(&json!({ "version": version }).to_string());
     }
@@ -359,6 +361,6 @@ fn time(millis: i64) -> String {
 }
 
 pub(crate) fn print(line: &str) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{line}")?;
+    writeln!(place::stdout(), "{line}")?;
     Ok(())
 }

@@ -16,6 +16,7 @@ use headwater::predicate::Predicate;
 use serde_json::{Value, json};
 
 use crate::arguments::Travel;
+use crate::place::{self, Unfinished};
 use crate::{Failure, json as text};
 
 #[derive(Debug, Args)]
@@ -168,7 +169,7 @@ pub(crate) async fn feed(feed: Feed, as_json: bool) -> Result<(), Failure> {
         Some(state) => plan.resume(state, options)?,
         None => plan.batches(options)?,
     };
-    let mut out = std::io::BufWriter::new(std::io::stdout());
+    let mut out = std::io::BufWriter::new(place::stdout());
     for _ in 0..feed.batches.unwrap_or(usize::MAX) {
         let Some(batch) = batches.try_next().await? else {
             break;
@@ -226,7 +227,7 @@ async fn print_plan(plan: &TrainingPlan, epoch: u64, as_json: bool) -> Result<()
     if as_json {
         return line(&facts);
     }
-    let mut out = std::io::stdout();
+    let mut out = place::stdout();
     for (name, value) in facts.as_object().into_iter().flatten() {
         let value = value
             .as_str()
@@ -309,20 +310,33 @@ async fn print_new(
         Some(path) => read(path)?.map(|text| text.trim().parse::<Cursor>()),
         None => None,
     };
+    let mut saved = saved.transpose()?;
     let mut follower = source.follow(options);
-    follower.seek(saved.transpose()?.or(follow.after));
+    follower.seek(saved.or(follow.after));
     loop {
-        let Some(input) = follower.next().await? else {
-            if !wait(follow).await {
-                return Ok(());
-            }
-            continue;
-        };
-        print_input(follow, &input, as_json).await?;
-        if let Some(path) = &follow.state {
-            write(path, &input.end().to_string())?;
+        let input = follower.next().await?;
+        if let Some(input) = &input {
+            print_input(follow, input, as_json).await?;
+        }
+        // Versions without rows count, too: where it begins must not move with the next run, and the log of a table
+        // that is only compacted must not be cleaned up beyond the cursor.
+        let reached = follower.cursor();
+        if let (Some(path), Some(cursor)) = (&follow.state, reached)
+            && saved != reached
+        {
+            write(path, &cursor.to_string())?;
+            saved = reached;
+        }
+        if input.is_none() && (is_done(follow, reached) || !wait(follow).await) {
+            return Ok(());
         }
     }
+}
+
+/// Whether all is read that was asked for.
+fn is_done(follow: &Follow, reached: Option<Cursor>) -> bool {
+    let until = follow.until.map(Cursor::through).and_then(Result::ok);
+    until.is_some_and(|until| reached.is_some_and(|reached| until <= reached))
 }
 
 async fn copy(
@@ -335,7 +349,9 @@ async fn copy(
     let mut feed = source.score_into(&sink, app_id, options);
     loop {
         let Some(input) = feed.next().await? else {
-            if !wait(follow).await {
+            feed.save().await?;
+            let is_done = follow.until.is_some() && is_done(follow, feed.cursor().await?);
+            if is_done || !wait(follow).await {
                 break;
             }
             continue;
@@ -350,7 +366,7 @@ async fn copy(
         } else {
             let (from, to) = (input.end(), commit.version);
             writeln!(
-                std::io::stdout(),
+                place::stdout(),
                 "after {from}: {} rows in version {to}",
                 commit.rows
             )?;
@@ -361,28 +377,33 @@ async fn copy(
 }
 
 async fn print_input(follow: &Follow, input: &FollowInput, as_json: bool) -> Result<(), Failure> {
-    let mut out = std::io::BufWriter::new(std::io::stdout());
-    let (mut rows, mut objects_of) = (0, Vec::new());
+    let mut out = std::io::BufWriter::new(place::stdout());
+    let with_rows = !follow.no_rows;
+    if as_json && with_rows {
+        write!(out, "{{\"input\":[")?;
+    }
+    let mut rows = 0;
     let mut batches = input.stream()?;
     while let Some(batch) = batches.try_next().await? {
-        rows += batch.num_rows();
-        match (follow.no_rows, as_json) {
-            (true, _) => {}
-            (false, true) => objects_of.push(objects(&batch)?),
-            (false, false) => {
-                let mut lines = String::new();
-                text::rows(&batch, &mut lines)?;
-                out.write_all(lines.as_bytes())?;
+        if with_rows && 0 < batch.num_rows() {
+            let text = match as_json {
+                true => objects(&batch)?,
+                false => lines(&batch)?,
+            };
+            if as_json && 0 < rows {
+                write!(out, ",")?;
             }
+            out.write_all(text.as_bytes())?;
         }
+        rows += batch.num_rows();
     }
     let (end, version, files, bytes) = (input.end(), input.version(), input.files(), input.bytes());
     let facts = format!(
         "\"rows\":{rows},\"files\":{files},\"bytes\":{bytes},\"version\":{version},\"cursor\":\"{end}\""
     );
-    match (as_json, follow.no_rows) {
-        (true, false) => writeln!(out, "{{\"input\":[{}],{facts}}}", objects_of.join(","))?,
-        _ => writeln!(out, "{{{facts}}}")?,
+    match as_json && with_rows {
+        true => writeln!(out, "],{facts}}}")?,
+        false => writeln!(out, "{{{facts}}}")?,
     }
     out.flush()?;
     Ok(())
@@ -398,11 +419,16 @@ async fn wait(follow: &Follow) -> bool {
     true
 }
 
-/// The rows as JSON objects with commas between them.
-fn objects(batch: &RecordBatch) -> Result<String, Failure> {
+/// The rows as JSON objects, one per line.
+fn lines(batch: &RecordBatch) -> Result<String, Failure> {
     let mut lines = String::new();
     text::rows(batch, &mut lines)?;
-    Ok(lines.trim_end().replace('\n', ","))
+    Ok(lines)
+}
+
+/// The rows as JSON objects with commas between them.
+fn objects(batch: &RecordBatch) -> Result<String, Failure> {
+    Ok(lines(batch)?.trim_end().replace('\n', ","))
 }
 
 /// The text of a file, if there is one.
@@ -416,19 +442,11 @@ fn read(path: &Path) -> Result<Option<String>, Failure> {
 
 /// Puts text into a file so that it holds the old text or the new one, whatever happens.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let (file, mut writer) = Unfinished::create(path)?;
     let named = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(".partial");
-    let mut file = std::fs::File::create(&partial).map_err(named)?;
-    file.write_all(text.as_bytes()).map_err(named)?;
-    file.sync_all().map_err(named)?;
-    std::fs::rename(&partial, path).map_err(named)?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty());
-    let folder = std::fs::File::open(folder.unwrap_or(Path::new("."))).map_err(named)?;
-    folder.sync_all().map_err(named)?;
-    Ok(())
+    writer.write_all(text.as_bytes()).map_err(named)?;
+    writer.flush().map_err(named)?;
+    file.finish()
 }
 
 fn split(text: &str) -> Result<HashSplit, String> {
@@ -443,6 +461,6 @@ fn split(text: &str) -> Result<HashSplit, String> {
 }
 
 fn line(facts: &Value) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{facts}")?;
+    writeln!(place::stdout(), "{facts}")?;
     Ok(())
 }

@@ -10,10 +10,10 @@ use arrow_schema::{ArrowError, SchemaRef};
 use headwater::protocol::schema::Schema;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::{Failure, zone};
+use crate::{Failure, ndjson, zone};
 
 /// Record batches of one file.
-pub(crate) type Rows = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+pub(crate) type Rows = Box<dyn Iterator<Item = Result<RecordBatch, Failure>> + Send>;
 
 const BATCH_ROWS: usize = 8_192;
 
@@ -28,11 +28,22 @@ pub(crate) fn open(path: &Path, table: &Schema) -> Result<Rows, Failure> {
     let rows = match extension.to_ascii_lowercase().as_str() {
         "parquet" => parquet(file),
         "csv" => csv(file, table),
-        "ndjson" | "jsonl" | "json" => ndjson(file, table),
+        "ndjson" | "jsonl" | "json" => {
+            ndjson::Rows::new(BufReader::new(file), table).map(|rows| -> Rows { Box::new(rows) })
+        }
         "arrow" | "ipc" | "arrows" => ipc(file),
         _ => Err("the file's ending says no format: .parquet, .csv, .ndjson or .arrow".into()),
     };
-    rows.map_err(named)
+    let rows = rows.map_err(named)?;
+    let path = path.to_owned();
+    Ok(Box::new(rows.map(move |batch| {
+        batch.map_err(|error| -> Failure { format!("{}: {error}", path.display()).into() })
+    })))
+}
+
+/// Batches of a reader of Arrow's.
+fn plain(rows: impl Iterator<Item = Result<RecordBatch, ArrowError>> + Send + 'static) -> Rows {
+    Box::new(rows.map(|batch| Ok(batch?)))
 }
 
 /// The schema of a Parquet file.
@@ -46,7 +57,7 @@ pub(crate) fn parquet_schema(path: &Path) -> Result<SchemaRef, Failure> {
 
 fn parquet(file: File) -> Result<Rows, Failure> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(file)?;
-    Ok(Box::new(builder.with_batch_size(BATCH_ROWS).build()?))
+    Ok(plain(builder.with_batch_size(BATCH_ROWS).build()?))
 }
 
 fn csv(mut file: File, table: &Schema) -> Result<Rows, Failure> {
@@ -71,34 +82,17 @@ fn csv(mut file: File, table: &Schema) -> Result<Rows, Failure> {
     let builder = arrow_csv::ReaderBuilder::new(schema)
         .with_header(true)
         .with_batch_size(BATCH_ROWS);
-    Ok(Box::new(builder.build(file)?))
-}
-
-/// Keys that the table has no column for are an error, not dropped: rows must arrive whole.
-fn ndjson(file: File, table: &Schema) -> Result<Rows, Failure> {
-    let arrow = zone::by_offset(table.to_arrow()?.as_ref());
-    let nullable = arrow
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_nullable(true));
-    let schema = Arc::new(arrow_schema::Schema::new(nullable.collect::<Vec<_>>()));
-    let builder = arrow_json::ReaderBuilder::new(schema).with_strict_mode(true);
-    Ok(Box::new(
-        builder
-            .with_batch_size(BATCH_ROWS)
-            .build(BufReader::new(file))?,
-    ))
+    Ok(plain(builder.build(file)?))
 }
 
 /// An Arrow IPC file, or a stream if it is none.
 fn ipc(mut file: File) -> Result<Rows, Failure> {
     match arrow_ipc::reader::FileReader::try_new_buffered(file.try_clone()?, None) {
-        Ok(reader) => Ok(Box::new(reader)),
+        Ok(reader) => Ok(plain(reader)),
         Err(_) => {
             file.rewind()?;
-            Ok(Box::new(arrow_ipc::reader::StreamReader::try_new_buffered(
-                file, None,
-            )?))
+            let reader = arrow_ipc::reader::StreamReader::try_new_buffered(file, None)?;
+            Ok(plain(reader))
         }
     }
 }

@@ -42,9 +42,16 @@ pub(crate) fn nested_as_text(batch: &RecordBatch) -> Result<RecordBatch, Failure
         }
         let mut texts = StringBuilder::new();
         for row in 0..column.len() {
-            let mut text = String::new();
-            field_value(field, column, row, &mut text)?;
-            texts.append_option(column.is_valid(row).then_some(text.trim_matches('"')));
+            // A text alone stands without quotes; within a value that may be of any type they say that it is one.
+            let text = match column.as_binary_opt::<i32>() {
+                Some(bytes) => STANDARD.encode(bytes.value(row)),
+                None => {
+                    let mut text = String::new();
+                    field_value(field, column, row, &mut text)?;
+                    text
+                }
+            };
+            texts.append_option(column.is_valid(row).then_some(text));
         }
         columns.push((field.name().clone(), Arc::new(texts.finish())));
     }

@@ -10,14 +10,14 @@ mod feed;
 mod input;
 mod json;
 mod maintain;
+mod ndjson;
 mod output;
+mod place;
 mod progress;
 mod zone;
 
 use std::io::Write;
 use std::process::ExitCode;
-
-use clap::Parser;
 
 use crate::arguments::{Arguments, Command};
 
@@ -25,14 +25,15 @@ use crate::arguments::{Arguments, Command};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::checked();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
     match runtime.block_on(run(arguments)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
+        // Who reads us has seen enough, as `head` does.
+        Err(_) if place::reader_is_gone() => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
     }
 }
@@ -78,16 +79,4 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ExitCode {
     // Nothing is left to do if stderr is closed, too.
     let _ = writeln!(std::io::stderr(), "{line}");
     ExitCode::from(1)
-}
-
-/// Whether the reader of our output has seen enough, as `head` does.
-fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(source) = cause {
-        if let Some(io) = source.downcast_ref::<std::io::Error>() {
-            return io.kind() == std::io::ErrorKind::BrokenPipe;
-        }
-        cause = source.source();
-    }
-    false
 }

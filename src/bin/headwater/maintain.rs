@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
-use headwater::snapshot::At;
+use clap::{ArgGroup, Args, Subcommand};
 use headwater::{CommitStatus, State, Status, Table};
 use serde_json::json;
 
@@ -42,6 +41,7 @@ pub(crate) struct CleanUpLog {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("moment").required(true).args(["version", "as_of"])))]
 pub(crate) struct Restore {
     /// Path or URL of the table
     table: String,
@@ -190,9 +190,6 @@ pub(crate) async fn clean_up_log(clean: CleanUpLog, as_json: bool) -> Result<(),
 
 pub(crate) async fn restore(restore: Restore, as_json: bool) -> Result<(), Failure> {
     let at = restore.travel.at();
-    if matches!(at, At::Latest) {
-        return Err("say which version to restore: --version N or --as-of TIMESTAMP".into());
-    }
     let table = Table::open(&restore.table).await?;
     let commit = table.restore(at).await?;
     table.close().await;
@@ -287,6 +284,7 @@ pub(crate) async fn pin(pin: Pin, as_json: bool) -> Result<(), Failure> {
         PinCommand::Remove { table, name } => {
             let removed = Table::open(&table).await?.unpin(&name).await?;
             match removed {
+                true if as_json => print(&json!({"name": name, "removed": true}).to_string()),
                 true => print(&format!("{name}: no longer pinned")),
                 false => Err(format!("there is no pin of the name {name}").into()),
             }

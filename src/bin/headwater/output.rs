@@ -2,19 +2,26 @@
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 
 use crate::arguments::Format;
+use crate::place::{self, Unfinished};
 use crate::{Failure, json, zone};
 
 /// How many rows the aligned format prints before it says how many more there are.
 const TABLE_ROWS_MAX: usize = 100;
 
 /// Where batches go, one after the other.
-pub(crate) enum Output {
+pub(crate) struct Output {
+    writing: Writing,
+    /// The file that they go to, if it is one.
+    file: Option<Unfinished>,
+}
+
+enum Writing {
     Table {
         out: Box<dyn Write>,
         batches: Vec<RecordBatch>,
@@ -30,15 +37,8 @@ pub(crate) enum Output {
         writer: Box<arrow_ipc::writer::StreamWriter<Box<dyn Write>>>,
     },
     Parquet {
-        writer: Box<parquet::arrow::ArrowWriter<File>>,
-        finished: Finishing,
+        writer: Box<parquet::arrow::ArrowWriter<BufWriter<File>>>,
     },
-}
-
-/// A file that is written beside its place and moved there when it is whole.
-pub(crate) struct Finishing {
-    partial: PathBuf,
-    place: PathBuf,
 }
 
 /// The format asked for, or what suits the place: aligned on a terminal, one object per line otherwise.
@@ -64,26 +64,41 @@ impl Output {
         path: Option<&Path>,
         schema: &SchemaRef,
     ) -> Result<Self, Failure> {
-        if format == Format::Parquet {
-            let place =
-                path.ok_or("a Parquet file cannot go to the terminal: name it with --output")?;
-            let mut partial = place.as_os_str().to_owned();
-            partial.push(".partial");
-            let finished = Finishing {
-                partial: partial.into(),
-                place: place.to_owned(),
-            };
-            let file = File::create(&finished.partial)?;
-            let writer = parquet::arrow::ArrowWriter::try_new(file, schema.clone(), None)?;
-            return Ok(Self::Parquet {
-                writer: Box::new(writer),
-                finished,
-            });
-        }
-        let out: Box<dyn Write> = match path {
-            Some(path) => Box::new(BufWriter::new(File::create(path)?)),
-            None => Box::new(BufWriter::new(std::io::stdout())),
+        let file = path.map(Unfinished::create).transpose()?;
+        let (file, writer) = file.map_or((None, None), |(file, writer)| (Some(file), Some(writer)));
+        let writing = match (format, writer) {
+            (Format::Parquet, None) => {
+                return Err(
+                    "a Parquet file cannot go to the terminal: name it with --output".into(),
+                );
+            }
+            (Format::Parquet, Some(writer)) => {
+                let writer = parquet::arrow::ArrowWriter::try_new(writer, schema.clone(), None)?;
+                Writing::Parquet {
+                    writer: Box::new(writer),
+                }
+            }
+            (format, Some(writer)) => Writing::to(format, Box::new(writer), schema)?,
+            (format, None) => {
+                let out = Box::new(BufWriter::new(place::stdout()));
+                Writing::to(format, out, schema)?
+            }
         };
+        Ok(Self { writing, file })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+        self.writing.write(batch)
+    }
+
+    pub(crate) fn finish(self) -> Result<(), Failure> {
+        self.writing.finish()?;
+        self.file.map_or(Ok(()), Unfinished::finish)
+    }
+}
+
+impl Writing {
+    fn to(format: Format, out: Box<dyn Write>, schema: &SchemaRef) -> Result<Self, Failure> {
         Ok(match format {
             Format::Table => Self::Table {
                 out,
@@ -103,7 +118,7 @@ impl Output {
         })
     }
 
-    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), Failure> {
         match self {
             Self::Table { batches, rows, .. } => {
                 let wanted = TABLE_ROWS_MAX.saturating_sub(*rows).min(batch.num_rows());
@@ -121,12 +136,12 @@ impl Output {
                 writer.write(&json::nested_as_text(&zone::batch_by_offset(batch)?)?)?
             }
             Self::Arrow { writer } => writer.write(batch)?,
-            Self::Parquet { writer, .. } => writer.write(batch)?,
+            Self::Parquet { writer } => writer.write(batch)?,
         }
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<(), Failure> {
+    fn finish(self) -> Result<(), Failure> {
         match self {
             Self::Table {
                 mut out,
@@ -155,10 +170,7 @@ impl Output {
                 writer.finish()?;
                 writer.into_inner()?.flush()?;
             }
-            Self::Parquet { writer, finished } => {
-                writer.close()?;
-                std::fs::rename(finished.partial, finished.place)?;
-            }
+            Self::Parquet { writer } => writer.into_inner()?.flush()?,
         }
         Ok(())
     }
