@@ -52,6 +52,7 @@ mod variant;
 pub(crate) use deletion::deleted_rows;
 pub(crate) use mapping::FindFields;
 pub(crate) use plan::ReadPlan;
+pub(crate) use ranges::RowGroup;
 
 /// A logical file: a data file, and which of its rows are deleted.
 #[derive(Debug, Clone)]

@@ -2,9 +2,19 @@
 
 use std::ops::Range;
 
+use parquet::basic::{ConvertedType, LogicalType, Type};
+use parquet::file::metadata::ColumnChunkMetaData;
+
 use crate::data::reader::prune::Group;
 use crate::data::reader::{DataFile, FileReader, Reader, RowStream, deletion, place};
 use crate::error::Result;
+
+/// Bytes of a decimal in memory, however many digits it has.
+const DECIMAL_BYTES: u64 = 16;
+/// Bytes that say where a text begins.
+const OFFSET_BYTES: u64 = 4;
+/// Bytes of a text of which nothing is known.
+const TEXT_BYTES: u64 = 12;
 
 /// A row group of a file, whatever a predicate leaves of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +51,7 @@ impl FileReader {
         let groups = groups.map(|(index, group)| {
             let first = file.first_row_of(index).unwrap_or(0);
             let rows = u64::try_from(group.num_rows()).unwrap_or(0);
-            let bytes = group.columns().iter().map(|chunk| {
-                let written = u64::try_from(chunk.uncompressed_size()).unwrap_or(0);
-                written.max(rows.saturating_mul(width(chunk.column_type())))
-            });
+            let bytes = group.columns().iter().map(|chunk| decoded(chunk, rows));
             RowGroup {
                 rows: first..first.saturating_add(rows),
                 bytes: bytes.fold(0, u64::saturating_add),
@@ -99,13 +106,41 @@ fn within(group: &Group, rows: &Range<u64>) -> Group {
     }
 }
 
-/// Bytes that a value takes in memory, at least.
-fn width(kind: parquet::basic::Type) -> u64 {
-    use parquet::basic::Type;
-    match kind {
+/// About how many bytes a column chunk takes in memory. A function of the footer, so that it is the same wherever and
+/// whenever it is asked for.
+fn decoded(chunk: &ColumnChunkMetaData, rows: u64) -> u64 {
+    let unsigned = |number: i64| u64::try_from(number).unwrap_or(0);
+    let written = unsigned(chunk.uncompressed_size());
+    // A value of a list is a value; a null is one, too.
+    let values = unsigned(chunk.num_values()).max(rows);
+    let width = match chunk.column_type() {
+        _ if is_decimal(chunk) => DECIMAL_BYTES,
         Type::BOOLEAN => 1,
         Type::INT32 | Type::FLOAT => 4,
         Type::INT64 | Type::DOUBLE | Type::INT96 => 8,
-        Type::BYTE_ARRAY | Type::FIXED_LEN_BYTE_ARRAY => 16,
-    }
+        Type::FIXED_LEN_BYTE_ARRAY => unsigned(chunk.column_descr().type_length().into()),
+        Type::BYTE_ARRAY => {
+            let offsets = values.saturating_mul(OFFSET_BYTES);
+            // A dictionary may hold a long text once that many rows have: what is written says nothing of that.
+            let text = chunk.unencoded_byte_array_data_bytes().map(unsigned);
+            let text = text.unwrap_or_else(|| values.saturating_mul(text_bytes(chunk)));
+            return written.max(text.saturating_add(offsets));
+        }
+    };
+    written.max(values.saturating_mul(width))
+}
+
+fn is_decimal(chunk: &ColumnChunkMetaData) -> bool {
+    let column = chunk.column_descr();
+    let by_logical = matches!(column.logical_type_ref(), Some(LogicalType::Decimal(_)));
+    by_logical || column.converted_type() == ConvertedType::DECIMAL
+}
+
+/// How long a text is, where the writer did not say: like the longer one of the bounds, or as texts mostly are.
+fn text_bytes(chunk: &ColumnChunkMetaData) -> u64 {
+    let bounds = chunk.statistics().map(|bounds| {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
+        length(bounds.min_bytes_opt()).max(length(bounds.max_bytes_opt()))
+    });
+    bounds.unwrap_or(0).max(TEXT_BYTES)
 }

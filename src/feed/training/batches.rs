@@ -11,18 +11,16 @@ use std::task::{Context, Poll};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
-use arrow_select::interleave::interleave_record_batch;
 use futures::channel::mpsc;
 use futures::{SinkExt, Stream, StreamExt};
 
 use crate::error::{Code, Error, Result};
 use crate::feed::order::{Order, OrderDigest, RowId, Share, Walk};
+use crate::feed::training::gather::{Part, gather};
 use crate::feed::training::plan::{Planned, TrainingPlan};
-use crate::feed::training::pool::{Counters, Pool, UnitRows, stopped};
+use crate::feed::training::pool::{Counters, Pool, stopped};
 use crate::feed::training::state::FeedState;
 
-/// Rows that are gathered at once and then cut into batches.
-const BLOCK_ROWS: u64 = 8_192;
 /// Rows of a batch, at most.
 const BATCH_ROWS_MAX: usize = 1 << 24;
 
@@ -74,6 +72,8 @@ pub struct FeedCounts {
     pub units_read: u64,
     /// Units that were in memory, or on their way, at the same time.
     pub units_resident_max: u64,
+    /// Bytes of decoded units that were in memory at the same time.
+    pub bytes_resident_max: u64,
 }
 
 /// Batches of a training run, as a stream. Dropping it stops the work.
@@ -103,7 +103,8 @@ impl TrainingPlan {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if batches are empty or there is no such rank.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if batches are empty, there is no such rank, or every batch would be
+    /// short and is to be left out.
     pub fn batches(&self, options: BatchOptions) -> Result<TrainingBatches> {
         let state = FeedState {
             identity: self.0.identity,
@@ -140,6 +141,14 @@ impl TrainingPlan {
         if !(1..=BATCH_ROWS_MAX).contains(&options.rows) {
             let message = format!("a batch has between 1 and {BATCH_ROWS_MAX} rows");
             return Err(Error::invalid(Code::InvalidArgument, message).with("rows", options.rows));
+        }
+        let rows = self.0.rows();
+        if options.last == LastBatch::Drop && 0 < rows && rows < options.rows as u64 {
+            let message = "an epoch has fewer rows than one batch, and short batches are left out: no row would ever \
+                           be handed out; make batches smaller";
+            return Err(Error::invalid(Code::InvalidArgument, message)
+                .with("rows", rows)
+                .with("batch_rows", options.rows));
         }
         let counters = Arc::<Counters>::default();
         let engine = Engine {
@@ -182,6 +191,7 @@ impl TrainingBatches {
         FeedCounts {
             units_read: self.counters.units_read.load(Ordering::Relaxed),
             units_resident_max: self.counters.units_resident_max.load(Ordering::Relaxed),
+            bytes_resident_max: self.counters.bytes_resident_max.load(Ordering::Relaxed),
         }
     }
 }
@@ -192,7 +202,8 @@ impl Stream for TrainingBatches {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(engine) = self.engine.take() {
             // As many batches wait as make a block: the next one is gathered while they are used.
-            let ahead = BLOCK_ROWS / (engine.options.rows as u64).max(1);
+            let block = engine.planned.block_rows();
+            let ahead = block / (engine.options.rows as u64).max(1);
             let (sender, receiver) = mpsc::channel(usize::try_from(ahead).unwrap_or(0).max(2));
             let environment = engine.planned.environment.clone();
             let _detached = environment.spawn(engine.run(sender));
@@ -294,9 +305,9 @@ impl Engine {
     ) -> Result<(), Stop> {
         loop {
             let (options, share, state) = (self.options.clone(), self.share, self.state);
-            let rows = self.planned.rows();
+            let sizes = (self.planned.rows(), self.planned.block_rows());
             let step = move || {
-                let block = Block::next(&mut walk, &options, share, (state, rows));
+                let block = Block::next(&mut walk, (&options, share), state, sizes);
                 (walk, block)
             };
             let stepped = self.planned.environment.run_blocking(step).await;
@@ -311,7 +322,16 @@ impl Engine {
             self.pool.want(kept.iter().copied());
             let mut units = Vec::with_capacity(needed.len());
             for unit in needed {
-                units.push((unit, self.pool.get(unit).await?));
+                let rows = self.pool.get(unit).await?;
+                let part = match self.pool.is_full() {
+                    false => Part::Whole(rows),
+                    true => {
+                        let part = Part::few(unit, &block.rows, &rows, &self.planned.schema)?;
+                        self.pool.give_up(unit);
+                        part
+                    }
+                };
+                units.push((unit, part));
             }
             self.pool.keep(&kept);
             self.hand_out(block, units, sender).await?;
@@ -334,11 +354,14 @@ impl Engine {
     async fn hand_out(
         &self,
         block: Block,
-        units: Vec<(u32, UnitRows)>,
+        units: Vec<(u32, Part)>,
         sender: &mut mpsc::Sender<Said>,
     ) -> Result<(), Stop> {
         let schema = Arc::clone(&self.planned.schema);
-        let gather = move || gather(&block.rows, &units, &schema).map(|rows| (rows, block));
+        let gather = move || {
+            let rows: Vec<RowId> = block.rows.iter().map(|(_, row)| *row).collect();
+            gather(&rows, &units, &schema).map(|rows| (rows, block))
+        };
         let gathered = self.planned.environment.run_blocking(gather).await;
         let (rows, block) = gathered.ok_or_else(stopped)??;
         let mut first = 0;
@@ -363,9 +386,9 @@ impl Block {
     /// The next batches of the walk; none at its end.
     fn next(
         walk: &mut Walk,
-        options: &BatchOptions,
-        share: Share,
-        (state, rows): (FeedState, u64),
+        (options, share): (&BatchOptions, Share),
+        state: FeedState,
+        (rows, block_rows): (u64, u64),
     ) -> Self {
         let mut block = Self {
             rows: Vec::new(),
@@ -373,7 +396,7 @@ impl Block {
         };
         let batch_rows = options.rows as u64;
         let begin = walk.position();
-        while walk.position().saturating_sub(begin) < BLOCK_ROWS {
+        while walk.position().saturating_sub(begin) < block_rows {
             let left = rows.saturating_sub(walk.position());
             let is_over =
                 |left: u64| left == 0 || (options.last == LastBatch::Drop && left < batch_rows);
@@ -394,46 +417,4 @@ impl Block {
         }
         block
     }
-}
-
-/// These rows of these units, in this order.
-fn gather(
-    rows: &[(u64, RowId)],
-    units: &[(u32, UnitRows)],
-    schema: &SchemaRef,
-) -> Result<RecordBatch> {
-    if rows.is_empty() {
-        return Ok(RecordBatch::new_empty(Arc::clone(schema)));
-    }
-    let mut batches = Vec::new();
-    // For each unit, its first batch among all, and the rows before each of its batches.
-    let mut places = Vec::with_capacity(units.len());
-    for (number, rows) in units {
-        let mut before = Vec::with_capacity(rows.len());
-        let mut sum = 0_usize;
-        let first = batches.len();
-        for batch in rows.iter() {
-            before.push(sum);
-            sum = sum.saturating_add(batch.num_rows());
-            batches.push(batch);
-        }
-        places.push((*number, first, before));
-    }
-    let place = |row: &RowId| {
-        let unit = places
-            .binary_search_by_key(&row.unit, |place| place.0)
-            .ok()?;
-        let (_, first, before) = places.get(unit)?;
-        let row = row.row as usize;
-        let batch = before
-            .partition_point(|start| *start <= row)
-            .checked_sub(1)?;
-        Some((first + batch, row - before.get(batch)?))
-    };
-    let places: Option<Vec<_>> = rows.iter().map(|(_, row)| place(row)).collect();
-    let places = places.ok_or_else(stopped)?;
-    interleave_record_batch(&batches, &places).map_err(|cause| {
-        let message = "the rows of a batch cannot be gathered; make batches smaller";
-        Error::invalid(Code::LimitExceeded, message).because(cause)
-    })
 }

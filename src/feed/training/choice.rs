@@ -3,8 +3,9 @@
 use crate::feed::order::{Shape, WINDOW_MAX};
 use crate::feed::training::ShuffleOptions;
 
-/// Units of this many rows hold what a page of a data file holds, about.
-const UNIT_ROWS_MIN: u64 = 1_024;
+/// Units of this many rows hold what a page of a data file holds, about. Other sizes that are chosen are this one times
+/// a power of two.
+pub(super) const UNIT_ROWS_MIN: u64 = 1_024;
 const UNIT_ROWS_MAX: u64 = 65_536;
 /// Units that memory is to hold at least, where they can be cut so small.
 const UNITS_IN_MEMORY: u64 = 64;

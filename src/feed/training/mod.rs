@@ -7,10 +7,12 @@
 
 mod batches;
 mod choice;
+mod gather;
 mod plan;
 mod pool;
 mod source;
 mod state;
+mod units;
 
 use crate::error::{Code, Error, Result};
 use crate::feed::split::SplitPart;
@@ -38,6 +40,10 @@ pub struct TrainingFeed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShuffleOptions {
     /// Bytes of decoded rows that wait to be handed out, about. Default 256 MiB.
+    ///
+    /// Lanes, window and unit size are chosen so, by what the footers say of the rows. Should rows take more than they
+    /// said, the order stays what it is: from one and a half times as many bytes on, a unit is not kept but read again
+    /// where more of its rows are handed out.
     pub memory_bytes: u64,
     /// How many orders run side by side. As many ranks as divide it can share an epoch without reading a row twice.
     pub lanes: Option<u32>,

@@ -4,9 +4,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_schema::SchemaRef;
-use futures::{StreamExt, TryStreamExt};
-
 use crate::data::reader::DataFile;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -14,13 +11,17 @@ use crate::feed::digest::{Digest, field};
 use crate::feed::order::{ORDER_SPEC, Order, OrderDigest, Share, Walk};
 use crate::feed::training::source::{Places, Selection, Source, key_of};
 use crate::feed::training::state::PlanIdentity;
+use crate::feed::training::units::Units;
 use crate::feed::training::{TrainingFeed, choice};
 use crate::protocol::Version;
 use crate::protocol::schema::Schema;
 use crate::snapshot::Snapshot;
+use arrow_schema::SchemaRef;
 
-/// Files that are looked at at once.
-const FILES_AHEAD: usize = 8;
+/// Rows that are gathered at once and then cut into batches, at most.
+const BLOCK_ROWS_MAX: u64 = 8_192;
+/// They take the memory divided by this, about.
+const BLOCK_SHARE: u64 = 16;
 /// Rows of an order that are walked before others get their turn.
 const DIGEST_ROWS: u64 = 1 << 20;
 
@@ -34,9 +35,12 @@ pub(super) struct Planned {
     pub(super) units: Vec<Unit>,
     pub(super) source: Source,
     pub(super) schema: SchemaRef,
+    /// Bytes of decoded rows that may wait.
+    pub(super) memory_bytes: u64,
     pub(super) identity: PlanIdentity,
     snapshot_digest: Digest,
     rows: u64,
+    row_bytes: u64,
     unit_bytes_max: u64,
 }
 
@@ -76,7 +80,7 @@ pub struct PlanSummary {
 
 impl TrainingFeed {
     /// Looks at the files: reads every footer, and where a predicate or a split selects rows, the columns these look
-    /// at, once. Memory: 24 bytes a unit.
+    /// at, once. Memory: 24 bytes a unit, and meanwhile 4 bytes for each 1,024 rows.
     ///
     /// # Errors
     ///
@@ -104,24 +108,21 @@ impl TrainingFeed {
             Places::Wanted,
         )?;
         let source = Source::new(&self.snapshot, &output, &selection, Places::NotWanted)?;
-        let cut = Cut::of(self, &counting, &files).await?;
-        let (units, rows) = count(Arc::new(counting), &files, &cut, &selection).await?;
-        self.settle(files, units, (rows, cut), (source, output.to_arrow()?))
+        let units = Units::of(&self.shuffle, counting, &files, &selection).await?;
+        self.settle(files, units, (source, output.to_arrow()?))
             .await
     }
 
     async fn settle(
         &self,
         files: Vec<DataFile>,
-        units: Vec<Unit>,
-        (rows, cut): (Digest, Cut),
+        cut: Units,
         (source, schema): (Source, SchemaRef),
     ) -> Result<TrainingPlan> {
-        let unit_bytes_max = units
-            .iter()
-            .map(|unit| cut.row_bytes.saturating_mul(unit.live.into()))
-            .max()
-            .unwrap_or(0);
+        let (units, rows) = (cut.units, cut.rows);
+        let live_max = units.iter().map(|unit| u64::from(unit.live)).max();
+        let row_bytes = cut.row_bytes;
+        let unit_bytes_max = row_bytes.saturating_mul(live_max.unwrap_or(0));
         let shape = choice::shape(&self.shuffle, self.seed, units.len() as u64, unit_bytes_max);
         let snapshot = &self.snapshot;
         let snapshot_digest = snapshot.digest().await?;
@@ -148,8 +149,10 @@ impl TrainingFeed {
             units,
             source,
             schema,
+            memory_bytes: self.shuffle.memory_bytes,
             identity,
             snapshot_digest,
+            row_bytes,
             unit_bytes_max,
         };
         // What the order refuses, it refuses here.
@@ -158,134 +161,16 @@ impl TrainingFeed {
     }
 }
 
-/// The files in pieces.
-struct Cut {
-    unit_rows: u32,
-    row_bytes: u64,
-    /// For each file, its pieces.
-    pieces: Vec<Vec<(u64, u32)>>,
-}
-
-impl Cut {
-    async fn of(feed: &TrainingFeed, source: &Source, files: &[DataFile]) -> Result<Self> {
-        let opened = futures::stream::iter(files)
-            .map(|file| async move { Ok(source.open(file).await?.row_groups()) });
-        let groups: Vec<_> = opened.buffered(FILES_AHEAD).try_collect().await?;
-        let (mut rows, mut bytes) = (0_u64, 0_u64);
-        for group in groups.iter().flatten() {
-            rows = rows.saturating_add(group.rows.end - group.rows.start);
-            bytes = bytes.saturating_add(group.bytes);
-        }
-        let unit_rows = choice::unit_rows(&feed.shuffle, rows, bytes);
-        let mut pieces = Vec::with_capacity(files.len());
-        for (groups, file) in groups.into_iter().zip(files) {
-            let mut of_file = Vec::new();
-            for group in groups {
-                let step = match group.is_indexed {
-                    true => u64::from(unit_rows),
-                    // Without an index, a part of it would cost as much as the whole.
-                    false => u64::MAX,
-                };
-                let mut first = group.rows.start;
-                while first < group.rows.end {
-                    let length = step.min(group.rows.end - first);
-                    let Ok(length) = u32::try_from(length) else {
-                        let message = "a row group has too many rows for a feed; rewrite the file";
-                        return Err(
-                            Error::invalid(Code::LimitExceeded, message).with("path", &file.path)
-                        );
-                    };
-                    of_file.push((first, length));
-                    first = first.saturating_add(length.into());
-                }
-            }
-            pieces.push(of_file);
-        }
-        Ok(Self {
-            unit_rows,
-            row_bytes: bytes.checked_div(rows).unwrap_or(0).max(1),
-            pieces,
-        })
-    }
-}
-
-/// The pieces that have rows of the feed, and a digest of which rows these are.
-async fn count(
-    source: Arc<Source>,
-    files: &[DataFile],
-    cut: &Cut,
-    selection: &Selection,
-) -> Result<(Vec<Unit>, Digest)> {
-    let is_all = selection.is_all();
-    let counted = futures::stream::iter(files.iter().zip(&cut.pieces)).map(|(file, pieces)| {
-        let (source, file, pieces) = (Arc::clone(&source), file.clone(), pieces.clone());
-        async move {
-            match (is_all, &file.deletion_vector) {
-                (true, None) => Ok((pieces.iter().map(|piece| piece.1).collect(), None)),
-                (true, Some(_)) => live(&source, &file, &pieces).await,
-                (false, _) => selected(&source, &file, &pieces).await,
-            }
-        }
-    });
-    let counted: Vec<(Vec<u32>, Option<Digest>)> =
-        counted.buffered(FILES_AHEAD).try_collect().await?;
-    let mut units = Vec::new();
-    let mut hasher = blake3::Hasher::new();
-    field(&mut hasher, b"headwater feed rows 1");
-    for ((file, pieces), (counts, digest)) in (0_u32..).zip(&cut.pieces).zip(counted) {
-        if let Some(digest) = digest {
-            hasher.update(digest.bytes());
-        }
-        let pieces = pieces.iter().zip(counts).filter(|(_, live)| 0 < *live);
-        units.extend(pieces.map(|((first_row, rows), live)| Unit {
-            file,
-            first_row: *first_row,
-            rows: *rows,
-            live,
-        }));
-    }
-    Ok((units, Digest::finish(&hasher)))
-}
-
-/// Rows of each piece that are not deleted.
-async fn live(
-    source: &Source,
-    file: &DataFile,
-    pieces: &[(u64, u32)],
-) -> Result<(Vec<u32>, Option<Digest>)> {
-    let reader = source.open(file).await?;
-    let counts = pieces.iter().map(|(first, rows)| {
-        let live = reader.live_rows(&(*first..first.saturating_add(u64::from(*rows))));
-        u32::try_from(live).unwrap_or(*rows)
-    });
-    Ok((counts.collect(), None))
-}
-
-/// Rows of each piece that are selected, and which ones they are.
-async fn selected(
-    source: &Source,
-    file: &DataFile,
-    pieces: &[(u64, u32)],
-) -> Result<(Vec<u32>, Option<Digest>)> {
-    let mut hasher = blake3::Hasher::new();
-    let mut counts = Vec::with_capacity(pieces.len());
-    for (first, rows) in pieces {
-        let mut count = 0_u64;
-        let range = *first..first.saturating_add(u64::from(*rows));
-        for rows in source.rows(file, range).await? {
-            count = count.saturating_add(rows.batch.num_rows() as u64);
-            for place in rows.positions.iter().flat_map(|places| places.values()) {
-                hasher.update(&place.to_le_bytes());
-            }
-        }
-        counts.push(u32::try_from(count).unwrap_or(u32::MAX));
-    }
-    // A file without a selected row has no unit: whether it was left unread must not show.
-    let any = counts.iter().any(|count| 0 < *count);
-    Ok((counts, any.then(|| Digest::finish(&hasher))))
-}
-
 /// All that order and rows depend on; not what is read of the rows, nor how.
+///
+/// Frozen as the order is: states carry it, and a state must be known to be of its plan for as long as there are
+/// states. Numbers are little-endian; a *field* is a length of 8 bytes and so many bytes; a *digest* is the first 16
+/// bytes of BLAKE3. The plan's is that of the fields `headwater feed plan 1`, order specification (4 bytes), table id,
+/// version (8); then the digest of the version ([`Snapshot::digest`]) and that of the rows, bare; then the fields seed
+/// (8), lanes (4), window (4), unit size (4); then for each file with units its key as a field and, for each of its
+/// units, first row (8), rows (4) and live rows (4), bare. The digest of the rows is that of the field `headwater feed
+/// rows 1` and, where a condition or a split selects, for each file with a selected row the digest of their places in
+/// the file (8 bytes each, ascending).
 fn digest(
     snapshot: &Snapshot,
     identity: &PlanIdentity,
@@ -330,6 +215,12 @@ impl Planned {
 
     pub(super) fn rows(&self) -> u64 {
         self.rows
+    }
+
+    /// Rows that are gathered at once, besides those of one batch: they take little of the memory.
+    pub(super) fn block_rows(&self) -> u64 {
+        let fitting = self.memory_bytes / BLOCK_SHARE / self.row_bytes.max(1);
+        fitting.clamp(1, BLOCK_ROWS_MAX)
     }
 }
 

@@ -119,6 +119,14 @@ pub(super) static COLUMN_META_DATA: Shape = Shape::new(
         (9, Kind::I64),                  // data_page_offset
         (11, Kind::I64),                 // dictionary_page_offset
         (12, Kind::Struct(&STATISTICS)), // statistics
+        (16, Kind::Struct(&SIZES)),      // size_statistics
+    ],
+);
+
+static SIZES: Shape = Shape::new(
+    "SizeStatistics",
+    &[
+        (1, Kind::I64), // unencoded_byte_array_data_bytes
     ],
 );
 

@@ -8,6 +8,7 @@ mod order;
 mod refusals;
 mod scoring;
 mod split;
+mod units;
 
 use std::sync::Arc;
 

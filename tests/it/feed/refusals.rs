@@ -1,7 +1,7 @@
 //! What a feed refuses, and that no damage ends as fewer rows.
 
 use headwater::error::Code;
-use headwater::feed::{BatchOptions, HashSplit, ShuffleOptions};
+use headwater::feed::{BatchOptions, HashSplit, LastBatch, ShuffleOptions};
 use headwater::predicate::col;
 use headwater::{ErrorKind, Table};
 use object_store::path::Path;
@@ -85,6 +85,26 @@ async fn calls_that_make_no_sense_are_refused() {
         })
         .is_err()
     );
+}
+
+/// Else it goes round for ever without a batch.
+#[tokio::test]
+async fn a_feed_whose_every_batch_would_be_left_out_is_refused() {
+    let store = Faulty::default();
+    let table = table(&store).await;
+    let plan = table.snapshot().feed(1).plan().await.unwrap();
+    let batches = |rows| {
+        plan.batches(BatchOptions {
+            last: LastBatch::Drop,
+            epochs: 0..u64::MAX,
+            ..options(rows)
+        })
+    };
+    let refused = batches(1_001).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert_eq!(refused.context_value("rows"), Some("1000"));
+    let fed = super::collect(batches(1_000).unwrap(), 3).await.unwrap();
+    assert_eq!(fed.batches, [1_000; 3]);
 }
 
 #[tokio::test]
