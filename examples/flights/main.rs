@@ -78,7 +78,11 @@ async fn main() -> Outcome<()> {
     let outcome = year(&folder).await;
     match named {
         Some(_) => println!("\nthe tables stay at {}", folder.display()),
-        None => std::fs::remove_dir_all(&folder)?,
+        // What went wrong before matters more than a folder that is left, or was never made.
+        None => match std::fs::remove_dir_all(&folder) {
+            Err(error) if outcome.is_ok() => return Err(error.into()),
+            _ => {}
+        },
     }
     outcome
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use headwater::Table;
@@ -57,13 +57,30 @@ pub(crate) fn live(folder: &Path, first: Version, kill_after: Option<usize>) -> 
         }
     }
     let status = child.wait()?;
-    if !status.success() && kill_after.is_none() {
+    let was_killed = is_killed(status);
+    if !status.success() && !was_killed {
         return Err(format!("the process that scores failed: {status}").into());
     }
+    if was_killed != kill_after.is_some() {
+        return Err(format!("the process that scores was to end otherwise: {status}").into());
+    }
     Ok(Life {
-        was_killed: !status.success(),
+        was_killed,
         commits,
     })
+}
+
+/// Whether a process was killed, and did not end by itself, well or badly.
+#[cfg(unix)]
+fn is_killed(status: ExitStatus) -> bool {
+    const SIGKILL: i32 = 9;
+    std::os::unix::process::ExitStatusExt::signal(&status) == Some(SIGKILL)
+}
+
+/// Whether a process was killed; elsewhere that looks like a failure.
+#[cfg(not(unix))]
+fn is_killed(status: ExitStatus) -> bool {
+    !status.success()
 }
 
 /// What that process does: it scores what the versions from `first` on add, and tells of each commit.
