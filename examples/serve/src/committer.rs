@@ -9,11 +9,12 @@
 //! process reads these ids back from the table. This holds for one process at a time on a table.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use headwater::environment::Environment;
 use headwater::{Code, Error, Table};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::Outcome;
@@ -21,8 +22,13 @@ use crate::table::{self, Prediction};
 
 /// For how long an id is known to have been answered.
 const REMEMBERED: Duration = Duration::from_secs(3_600);
-/// Requests that wait for the next commit, at most; beyond, the service says that it is busy.
-const WAITING_MAX: usize = 4_096;
+/// Predictions that wait for a commit, at most; beyond, the service says that it is busy.
+const WAITING_MAX: usize = 131_072;
+/// Ids that are remembered, at most; beyond, the service says that it is busy until the oldest may be forgotten. To
+/// forget them sooner would be to store a prediction twice.
+const REMEMBERED_MAX: usize = 2_000_000;
+/// How often ids are forgotten while nobody asks.
+const FORGETTING: Duration = Duration::from_secs(30);
 /// Rows of a commit, at most, give or take one request.
 const GROUP_ROWS: usize = 65_536;
 /// The most that is waited before a commit is tried again.
@@ -37,15 +43,23 @@ pub(crate) struct Stored {
 
 /// Where predictions are handed in.
 #[derive(Debug, Clone)]
-pub(crate) struct Committer(mpsc::Sender<Request>);
+pub(crate) struct Committer {
+    requests: mpsc::UnboundedSender<Request>,
+    /// Room for predictions that wait, and for ids that are remembered.
+    waiting: Arc<Semaphore>,
+    remembering: Arc<Semaphore>,
+}
 
-/// Too many requests wait, or the service is about to stop.
+/// Too many predictions wait or are remembered, or the service is about to stop.
 #[derive(Debug)]
 pub(crate) struct Busy;
 
 struct Request {
     predictions: Vec<Prediction>,
     answer: oneshot::Sender<Stored>,
+    /// The room that it takes among those that wait, and the room for its ids.
+    _waiting: OwnedSemaphorePermit,
+    remembering: OwnedSemaphorePermit,
 }
 
 impl Committer {
@@ -55,7 +69,7 @@ impl Committer {
         table: Table,
         model: String,
     ) -> Outcome<(Self, JoinHandle<Outcome<()>>)> {
-        let (sender, requests) = mpsc::channel(WAITING_MAX);
+        let (sender, requests) = mpsc::unbounded_channel();
         let now = micros();
         let mut writer = Writer {
             // The number of a group means something for one process: an id of its own, so that two never share one.
@@ -65,12 +79,20 @@ impl Committer {
             model,
             answered: HashMap::new(),
             order: VecDeque::new(),
+            remembering: Arc::new(Semaphore::new(0)),
         };
         let since = now.saturating_sub(in_micros(REMEMBERED));
         for (id, late) in table::answered_since(&writer.table, since).await? {
             writer.remember(id, late, now);
         }
-        Ok((Self(sender), tokio::spawn(writer.run(requests))))
+        let room = REMEMBERED_MAX.saturating_sub(writer.order.len());
+        writer.remembering.add_permits(room);
+        let committer = Self {
+            requests: sender,
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
+            remembering: Arc::clone(&writer.remembering),
+        };
+        Ok((committer, tokio::spawn(writer.run(requests))))
     }
 
     /// Hands predictions in. What comes back resolves when they are durable.
@@ -78,12 +100,20 @@ impl Committer {
         &self,
         predictions: Vec<Prediction>,
     ) -> Result<oneshot::Receiver<Stored>, Busy> {
+        let room = |semaphore: &Arc<Semaphore>| {
+            let rows = u32::try_from(predictions.len()).map_err(|_| Busy)?;
+            let permit = Arc::clone(semaphore).try_acquire_many_owned(rows);
+            permit.map_err(|_| Busy)
+        };
+        let (waiting, remembering) = (room(&self.waiting)?, room(&self.remembering)?);
         let (answer, stored) = oneshot::channel();
         let request = Request {
             predictions,
             answer,
+            _waiting: waiting,
+            remembering,
         };
-        self.0.try_send(request).map_err(|_| Busy)?;
+        self.requests.send(request).map_err(|_| Busy)?;
         Ok(stored)
     }
 }
@@ -96,11 +126,18 @@ struct Writer {
     answered: HashMap<String, f64>,
     /// The ids among them, with the moment they were remembered, oldest first.
     order: VecDeque<(i64, String)>,
+    /// Room for more of them.
+    remembering: Arc<Semaphore>,
 }
 
 impl Writer {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Outcome<()> {
-        while let Some(first) = requests.recv().await {
+    async fn run(mut self, mut requests: mpsc::UnboundedReceiver<Request>) -> Outcome<()> {
+        loop {
+            let Ok(next) = tokio::time::timeout(FORGETTING, requests.recv()).await else {
+                self.forget(micros().saturating_sub(in_micros(REMEMBERED)));
+                continue;
+            };
+            let Some(first) = next else { break };
             let mut rows = first.predictions.len();
             let mut group = vec![first];
             while rows < GROUP_ROWS
@@ -130,10 +167,17 @@ impl Writer {
         } else {
             self.commit(&new, now).await?
         };
+        let mut remembered = new.len();
         for one in new {
             self.remember(one.id, one.late, now);
         }
-        for request in group {
+        for mut request in group {
+            // The ids that are new keep their room until they are forgotten.
+            let kept = remembered.min(request.remembering.num_permits());
+            remembered -= kept;
+            if let Some(kept) = request.remembering.split(kept) {
+                kept.forget();
+            }
             let late = |one: &Prediction| self.answered.get(&one.id).copied();
             let late: Option<Vec<f64>> = request.predictions.iter().map(late).collect();
             let late = late.ok_or("an answer was forgotten before it was given")?;
@@ -173,6 +217,7 @@ impl Writer {
             && let Some((_, id)) = self.order.pop_front()
         {
             self.answered.remove(&id);
+            self.remembering.add_permits(1);
         }
     }
 }

@@ -43,6 +43,8 @@ use crate::model::Model;
 const KEY: &str = "HEADWATER_SERVE_KEY";
 /// Shorter keys can be guessed.
 const KEY_BYTES_MIN: usize = 6;
+/// How often it is looked whether the upkeep goes on.
+const UPKEEP_WATCHED: std::time::Duration = std::time::Duration::from_secs(1);
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
@@ -89,9 +91,24 @@ async fn serve(model: &Path, predictions: &str, address: &str) -> Outcome<()> {
         drop(stop);
         ended
     };
-    let (served, committed) = tokio::join!(async { serving.await }, committing);
+    let mut work = std::pin::pin!(async { tokio::join!(async { serving.await }, committing) });
+    let (served, committed) = tokio::select! {
+        done = &mut work => done,
+        () = failed(&upkeep) => {
+            // Slower from now on, and right: whoever runs the service has to know at once.
+            eprintln!("headwater-serve: the upkeep of the table has failed; its files stay small until a restart");
+            work.await
+        }
+    };
     served?;
     committed??;
     upkeep.stop().await?;
     Ok(())
+}
+
+/// Comes back when the upkeep has failed.
+async fn failed(upkeep: &headwater::Maintenance) {
+    while upkeep.status().state != headwater::State::Failed {
+        tokio::time::sleep(UPKEEP_WATCHED).await;
+    }
 }

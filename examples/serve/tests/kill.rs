@@ -130,7 +130,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// What the table holds: each id with all that is stored under it.
-fn stored(folder: &Path) -> BTreeMap<String, Vec<f64>> {
+fn stored(folder: &Path) -> (BTreeMap<String, Vec<f64>>, u64) {
     let read = async {
         let place = folder.join("served");
         let table = Table::open(place.to_str().unwrap()).await.unwrap();
@@ -149,7 +149,7 @@ fn stored(folder: &Path) -> BTreeMap<String, Vec<f64>> {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let (stored, version) = runtime.block_on(read);
     println!("{} predictions in {version} versions", stored.len());
-    stored
+    (stored, version)
 }
 
 /// Asks again, whenever the service is not there, until there is an answer.
@@ -216,7 +216,13 @@ fn a_service_that_is_killed_loses_no_durable_prediction_and_doubles_none() {
     service.into_inner().unwrap().unwrap().kill();
 
     let acknowledged = acknowledged.into_inner().unwrap();
-    let stored = stored(&folder);
+    let (stored, versions) = stored(&folder);
+    // Requests that wait together share a commit.
+    let requests = next.into_inner();
+    assert!(
+        versions < requests / 2,
+        "{versions} versions for {requests} requests"
+    );
     println!(
         "{kills} kills, {} predictions acknowledged, {} requests asked again",
         acknowledged.len(),
@@ -266,6 +272,6 @@ fn who_has_no_key_or_asks_nonsense_is_told_so() {
         assert_eq!(status, 200, "{}", String::from_utf8_lossy(&answer));
     }
     service.kill();
-    assert_eq!(stored(&folder)["b"].len(), 1);
+    assert_eq!(stored(&folder).0["b"].len(), 1);
     std::fs::remove_dir_all(folder).unwrap();
 }
