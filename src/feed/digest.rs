@@ -73,6 +73,10 @@ impl Snapshot {
         }
     }
 
+    /// The first 16 bytes of BLAKE3 of: the fields `headwater snapshot 1`, table id, schema text, each partition column
+    /// in its order, and number of files (8 bytes); then, in the order of their bytes, the whole BLAKE3 of each file:
+    /// key, size (8 bytes), and by name each partition column with its value, all fields, a null value eight bytes of
+    /// ones. Frozen: states of training feeds depend on it.
     async fn digest_of_files(&self) -> Result<Digest> {
         let columns = FileColumns {
             stats: StatsWanted::None,

@@ -4,6 +4,7 @@
 //! action. So there is no checkpoint folder that could be lost, torn or older than the output, and a batch that was
 //! committed before a crash is seen to be there.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -62,6 +63,8 @@ pub struct ScoringFeed {
     saved: Option<Cursor>,
     /// Whether rows after it were handed out.
     is_pending: bool,
+    /// Whether it was said that the sink forgets cursors one day.
+    has_warned: AtomicBool,
 }
 
 impl Table {
@@ -87,6 +90,7 @@ impl Table {
             follower: self.follow(options),
             saved: None,
             is_pending: false,
+            has_warned: AtomicBool::new(false),
         }
     }
 }
@@ -144,11 +148,13 @@ impl ScoringFeed {
                 let error = Error::invalid(Code::InvalidArgument, message);
                 return Err(error.with("seconds", retention.as_secs()));
             }
-            tracing::warn!(
-                table = sink.storage().location(),
-                seconds = retention.as_secs(),
-                "cursor_expires: a scorer that is down for longer than this begins anew"
-            );
+            if !self.has_warned.swap(true, Ordering::Relaxed) {
+                tracing::warn!(
+                    table = sink.storage().location(),
+                    seconds = retention.as_secs(),
+                    "cursor_expires: a scorer that is down for longer than this begins anew"
+                );
+            }
         }
         let number = sink.app_version(&self.app_id);
         number.map(Cursor::from_number).transpose()

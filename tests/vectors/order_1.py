@@ -127,4 +127,5 @@ def main():
     case([i % 7 + 1 for i in range(600)], 4, 1, 64, 17, False)
 
 
-main()
+if __name__ == "__main__":
+    main()

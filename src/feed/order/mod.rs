@@ -5,7 +5,15 @@
 //! change of a single row is another specification with another number.
 //!
 //! **Units.** A unit is a range of rows of one file that is decoded at once; units are numbered from 0 and have at
-//! least one live row each. Row `r` of a unit is the live row with `r` live rows before it in the unit.
+//! least one live row each. Row `r` of a unit is the live row with `r` live rows before it in the unit. Live is a row
+//! that the version has and that the feed's condition and split keep.
+//!
+//! **Units of a version.** Its files stand in the order of the bytes of their keys: the path with its percent-escapes
+//! decoded once and, if there is a deletion vector, a zero byte and the vector's unique id. In a file, row groups stand
+//! as in its footer. A row group whose column chunks all have an offset index is cut, from its first row on, into
+//! ranges of the plan's unit size, the last one of what is left; another one is one range. Ranges without a live row
+//! are left out, the others numbered in this order. `tests/vectors/plan-1.ndjson` holds plans of whole tables, from
+//! their log to their order, that another program computed.
 //!
 //! **Draws.** A draw has a key of 39 bytes: the ASCII text `hw-order-1`, then little-endian seed (8 bytes), epoch
 //! (8), purpose (1), lane (4), index (8). Its numbers are the extended output of BLAKE3 of the key, read as

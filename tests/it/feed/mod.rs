@@ -2,6 +2,7 @@
 
 mod changes;
 mod crash;
+mod events;
 mod follow;
 mod golden;
 mod order;
@@ -9,6 +10,7 @@ mod refusals;
 mod scoring;
 mod split;
 mod units;
+mod vectors;
 
 use std::sync::Arc;
 

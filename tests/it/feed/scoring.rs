@@ -8,6 +8,7 @@ use headwater::{CommitStatus, ErrorKind, Result, Table};
 use object_store::memory::InMemory;
 
 use super::crash::Mortal;
+use super::events::Events;
 use super::{flights, ids_in, rows, scanned, schema};
 use crate::support::hasty;
 use crate::support::store::Faulty;
@@ -345,8 +346,11 @@ async fn d_12_a_sink_that_soon_forgets_its_cursors_is_refused() {
         .await
         .unwrap();
     source.append(rows(100..101)).await.unwrap();
-    score(&mut source.score_into(&sink, "late", small()))
-        .await
-        .unwrap();
+    // One that keeps them longer is warned of, once however often it is asked.
+    let (events, _listening) = Events::listen("cursor_expires");
+    let mut feed = source.score_into(&sink, "late", small());
+    score(&mut feed).await.unwrap();
+    assert!(feed.next().await.unwrap().is_none());
+    assert_eq!(events.count(), 1);
     assert_eq!(scanned(&sink.refresh().await.unwrap()).await.len(), 31);
 }
