@@ -57,6 +57,9 @@ mod data;
 pub mod environment;
 pub mod error;
 pub mod feed;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod log;
 mod maintenance;
 mod operation;

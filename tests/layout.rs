@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A file may name only its own room and rooms that stand before it.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "error",
     "environment",
     "protocol",
@@ -33,6 +33,7 @@ const ROOMS: [&str; 14] = [
     "operation",
     "maintenance",
     "feed",
+    "fuzzing",
 ];
 
 /// Files that are functions of their arguments: no store, no clock, no randomness.

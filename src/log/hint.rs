@@ -64,7 +64,7 @@ impl LastCheckpoint {
             .await
     }
 
-    fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut members = vec![format!("\"version\":{}", self.version)];
         let numbers = [
             ("size", self.size),
@@ -85,7 +85,7 @@ impl LastCheckpoint {
     }
 
     /// The hint in a file's bytes; `None` if they cannot be trusted to be one.
-    fn parse(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         if !text.trim_ascii_start().starts_with('{') || !depth_within(bytes, JSON_DEPTH_MAX) {
             return None;
