@@ -28,8 +28,10 @@ pub const EXTENSION_KEY: &str = "ARROW:extension:name";
 pub const VARIANT_DEPTH_MAX: usize = 200;
 /// How many bytes one variant may have that is put together from parts: fields may refer to the same bytes over and over.
 pub const VARIANT_BYTES_MAX: usize = 128 << 20;
-/// How many bytes of JSON one variant may become.
-pub const VARIANT_JSON_BYTES_MAX: usize = 256 << 20;
+/// How many bytes of JSON one variant may become, or [`VARIANT_JSON_RATIO_MAX`] for each byte of it if that is more.
+pub const VARIANT_JSON_BYTES_MAX: usize = 64 << 20;
+/// How many bytes of JSON a byte of a large variant may become: names stand in it once, but are printed every time.
+pub const VARIANT_JSON_RATIO_MAX: usize = 32;
 
 fn corrupt(what: &str) -> Error {
     let message = format!("a variant cannot be read: {what}");

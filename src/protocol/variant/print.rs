@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use crate::error::{Code, Error, Result};
 use crate::protocol::variant::decode::{Dictionary, Unit, Value};
-use crate::protocol::variant::{VARIANT_DEPTH_MAX, VARIANT_JSON_BYTES_MAX, corrupt};
+use crate::protocol::variant::{
+    VARIANT_DEPTH_MAX, VARIANT_JSON_BYTES_MAX, VARIANT_JSON_RATIO_MAX, corrupt,
+};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const BASE_64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -23,7 +25,9 @@ const BASE_64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
 ///
 /// [`Corrupt`](crate::error::ErrorKind::Corrupt) if the bytes are no variant, or one beyond the limits.
 pub fn to_json(metadata: &[u8], value: &[u8]) -> Result<String> {
-    to_json_within(metadata, value, VARIANT_JSON_BYTES_MAX)
+    let bytes = metadata.len().saturating_add(value.len());
+    let limit = VARIANT_JSON_BYTES_MAX.max(bytes.saturating_mul(VARIANT_JSON_RATIO_MAX));
+    to_json_within(metadata, value, limit)
 }
 
 /// As [`to_json`], of so many bytes at most.

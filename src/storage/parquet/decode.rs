@@ -159,14 +159,15 @@ impl Decoder {
         let gone = || Error::corrupt(Code::DataCorrupt, "a row group does not exist");
         let parts = Parts::new(metadata, group, &job.projection).ok_or_else(gone)?;
         let chunks = Arc::new(chunks);
-        let fitting = parts.check(&chunks).map_err(super::refused)?;
+        let most = job.batch_rows.min(group.rows);
+        let fitting = parts.check(&chunks, most).map_err(super::refused)?;
         let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
             Chunks::clone(&chunks),
             job.metadata.clone(),
         )
         .with_row_groups(vec![group.index])
         .with_projection(job.projection.clone())
-        .with_batch_size(job.batch_rows.min(fitting))
+        .with_batch_size(fitting)
         .with_limit(group.rows);
         if let Some(selectors) = &group.selectors {
             builder = builder.with_row_selection(RowSelection::from(selectors.clone()));

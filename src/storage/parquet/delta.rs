@@ -1,17 +1,10 @@
 //! Lengths inside of pages: the delta encodings of strings announce how many there are, and the parquet crate
 //! allocates them on that word. Such pages are decompressed once more, only to look.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use parquet::basic::Encoding;
-use parquet::column::page::{Page, PageReader};
-use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::page_index::offset_index::PageLocation;
-use parquet::file::serialized_reader::SerializedPageReader;
 
-use super::chunk::Chunks;
 use super::thrift::{Refusal, varint};
+use super::unpack::{Chunk, Unpacked};
 
 const BAD: Refusal = Refusal::Malformed("the lengths in a page contradict each other");
 
@@ -21,115 +14,88 @@ const MINIBLOCKS_MAX: u64 = 4096;
 /// Values of one block; writers use 128.
 const BLOCK_MAX: u64 = 1 << 20;
 
-/// Goes over the pages of a column chunk and holds the lengths in them against their value counts.
-pub(super) fn check(
-    chunks: &Arc<Chunks>,
-    column: &ColumnChunkMetaData,
-    rows: usize,
-    pages: Option<Vec<PageLocation>>,
-) -> Result<(), Refusal> {
-    let unreadable = |_| Refusal::Malformed("a page cannot be decompressed");
-    // The reader takes bytes in front of the first page for a dictionary, so the chunk has to begin with that page.
-    let first = pages.as_deref().and_then(<[PageLocation]>::first);
-    let start = first.map_or(column.data_page_offset(), |page| page.offset);
-    let mut about = column.clone().into_builder().set_data_page_offset(start);
-    if first.is_some() {
-        about = about.set_dictionary_page_offset(None);
-    }
-    let about = about.build().map_err(unreadable)?;
-    let mut reader =
-        SerializedPageReader::new(Arc::clone(chunks), &about, rows, pages).map_err(unreadable)?;
-    let levels = |max: i16| {
-        (
-            max,
-            u32::from(max.unsigned_abs())
-                .checked_ilog2()
-                .map_or(0, |n| n + 1),
-        )
-    };
-    let descriptor = column.column_descr();
-    let levels = [
-        levels(descriptor.max_rep_level()),
-        levels(descriptor.max_def_level()),
-    ];
-    while let Some(page) = reader.get_next_page().map_err(unreadable)? {
-        let (encoding, values, count) = match page {
-            Page::DictionaryPage { .. } => continue,
-            Page::DataPage {
-                buf,
-                num_values,
-                encoding,
-                def_level_encoding,
-                rep_level_encoding,
-                ..
-            } => {
-                let encodings = [rep_level_encoding, def_level_encoding];
-                let values = after_levels(&buf, num_values, levels, encodings).ok_or(BAD)?;
-                (encoding, values, num_values)
-            }
-            Page::DataPageV2 {
-                buf,
-                num_values,
-                encoding,
-                def_levels_byte_len,
-                rep_levels_byte_len,
-                ..
-            } => {
-                let at = def_levels_byte_len as usize + rep_levels_byte_len as usize;
-                (encoding, tail(&buf, at).ok_or(BAD)?, num_values)
-            }
-        };
-        match encoding {
-            Encoding::DELTA_LENGTH_BYTE_ARRAY => drop(check_lengths(&values, count)?),
-            Encoding::DELTA_BYTE_ARRAY => {
-                let at = check_lengths(&values, count)?;
-                check_lengths(values.get(at..).ok_or(BAD)?, count)?;
-            }
-            _ => {}
+/// What the strings of a page take once they are decoded: those that share a prefix repeat it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Strings {
+    /// All of them.
+    pub(super) bytes: usize,
+    /// The longest, at most.
+    pub(super) longest: usize,
+}
+
+/// Goes over the pages of a column chunk and holds the lengths in them against their value counts. What the strings of
+/// each data page take, where it is known.
+pub(super) fn check(chunk: &Chunk<'_>) -> Result<Vec<Option<Strings>>, Refusal> {
+    let mut found = Vec::new();
+    chunk.each(|page| {
+        if let Unpacked::Data {
+            encoding,
+            count,
+            values,
+            ..
+        } = page
+        {
+            found.push(match encoding {
+                Encoding::DELTA_LENGTH_BYTE_ARRAY => {
+                    check_lengths(&values, count)?;
+                    None
+                }
+                Encoding::DELTA_BYTE_ARRAY => {
+                    let prefixes = check_lengths(&values, count)?;
+                    let suffixes = values.get(prefixes.end..).ok_or(BAD)?;
+                    let suffixes = check_lengths(suffixes, count)?;
+                    Some(Strings {
+                        bytes: prefixes.sum.saturating_add(suffixes.sum),
+                        longest: prefixes.largest.saturating_add(suffixes.largest),
+                    })
+                }
+                _ => None,
+            });
         }
+        Ok(true)
+    })?;
+    Ok(found)
+}
+
+/// Numbers in delta encoding.
+#[derive(Debug, PartialEq, Eq)]
+struct Numbers {
+    /// Where they end.
+    end: usize,
+    sum: usize,
+    largest: usize,
+}
+
+impl Numbers {
+    fn add(&mut self, value: i64) {
+        // A negative length is refused by the decoder.
+        let value = usize::try_from(value).unwrap_or(0);
+        self.sum = self.sum.saturating_add(value);
+        self.largest = self.largest.max(value);
     }
-    Ok(())
 }
 
-/// What follows the levels in a page of the first version.
-fn after_levels(
-    page: &Bytes,
-    count: u32,
-    levels: [(i16, u32); 2],
-    encodings: [Encoding; 2],
-) -> Option<Bytes> {
-    let mut left = page.clone();
-    for ((max, bits), encoding) in levels.into_iter().zip(encodings) {
-        if max == 0 {
-            continue;
-        }
-        let len = if encoding == Encoding::RLE {
-            let len: [u8; 4] = left.get(..4)?.try_into().ok()?;
-            4 + u32::from_le_bytes(len) as usize
-        } else {
-            (count as usize * bits as usize).div_ceil(8)
-        };
-        left = tail(&left, len)?;
-    }
-    Some(left)
-}
-
-fn tail(bytes: &Bytes, at: usize) -> Option<Bytes> {
-    (at <= bytes.len()).then(|| bytes.slice(at..))
-}
-
-/// Goes over numbers in delta encoding, of which there are `count` at most; where they end.
-fn check_lengths(bytes: &[u8], count: u32) -> Result<usize, Refusal> {
+/// Goes over numbers in delta encoding, of which there are `count` at most.
+fn check_lengths(bytes: &[u8], count: u32) -> Result<Numbers, Refusal> {
     let mut at = 0;
     let mut next = || {
         let (value, len) = varint(bytes.get(at..).ok_or(BAD)?)?;
         at += len;
         Ok(value)
     };
-    let (block, miniblocks, total, _first) = (next()?, next()?, next()?, next()?);
+    let (block, miniblocks, total, first) = (next()?, next()?, next()?, next()?);
     if total > u64::from(count) || block > BLOCK_MAX || !(1..=MINIBLOCKS_MAX).contains(&miniblocks)
     {
         return Err(BAD);
+    }
+    let mut numbers = Numbers {
+        end: 0,
+        sum: 0,
+        largest: 0,
+    };
+    let mut value = signed(first);
+    if total > 0 {
+        numbers.add(value);
     }
     let per_miniblock = block / miniblocks;
     let mut left = total.saturating_sub(1);
@@ -137,7 +103,8 @@ fn check_lengths(bytes: &[u8], count: u32) -> Result<usize, Refusal> {
         return Err(BAD);
     }
     while left > 0 {
-        let (_least, len) = varint(bytes.get(at..).ok_or(BAD)?)?;
+        let (least, len) = varint(bytes.get(at..).ok_or(BAD)?)?;
+        let least = signed(least);
         at += len;
         let widths = bytes
             .get(at..)
@@ -148,11 +115,42 @@ fn check_lengths(bytes: &[u8], count: u32) -> Result<usize, Refusal> {
             if left == 0 {
                 break;
             }
+            let start = at;
             at += usize::from(*width) * per_miniblock as usize / 8;
+            let packed = bytes.get(start..at).ok_or(BAD)?;
+            for place in 0..left.min(per_miniblock) {
+                let delta = bits(packed, place as usize, *width).cast_signed();
+                value = value.wrapping_add(least).wrapping_add(delta);
+                numbers.add(value);
+            }
             left = left.saturating_sub(per_miniblock);
         }
     }
-    if at > bytes.len() { Err(BAD) } else { Ok(at) }
+    numbers.end = at;
+    if at > bytes.len() {
+        Err(BAD)
+    } else {
+        Ok(numbers)
+    }
+}
+
+/// A number of which the sign is the last bit.
+fn signed(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+/// The number of `width` bits at a place among packed ones, least bits first.
+pub(super) fn bits(packed: &[u8], place: usize, width: u8) -> u64 {
+    let start = place * usize::from(width);
+    let mut value = 0_u128;
+    for (index, byte) in packed.iter().skip(start / 8).take(9).enumerate() {
+        value |= u128::from(*byte) << (8 * index);
+    }
+    let mask = match 1_u64.checked_shl(width.into()) {
+        Some(above) => above - 1,
+        None => u64::MAX,
+    };
+    (value >> (start % 8)) as u64 & mask
 }
 
 #[cfg(test)]
@@ -172,13 +170,24 @@ mod tests {
 
     #[test]
     fn finds_the_end() {
-        assert_eq!(check_lengths(&encoded(1, [0; 4], 0), 1), Ok(5));
-        assert_eq!(check_lengths(&encoded(0, [0; 4], 0), 1), Ok(5));
+        let end = |bytes: &[u8], count| check_lengths(bytes, count).map(|numbers| numbers.end);
+        assert_eq!(end(&encoded(1, [0; 4], 0), 1), Ok(5));
+        assert_eq!(end(&encoded(0, [0; 4], 0), 1), Ok(5));
         // 33 numbers after the first: two miniblocks of 32, of 3 and 5 bits; the widths of the others mean nothing.
-        assert_eq!(
-            check_lengths(&encoded(34, [3, 5, 9, 9], 32), 34),
-            Ok(10 + 12 + 20)
-        );
+        assert_eq!(end(&encoded(34, [3, 5, 9, 9], 32), 34), Ok(10 + 12 + 20));
+    }
+
+    /// Parquet, "Delta Encoding": the first example of the format, 7, 5, 3, 1, 2, 3, 4, 5.
+    #[test]
+    fn adds_numbers_up() {
+        let mut bytes = vec![0x80, 1, 4, 8, 14, 3, 2, 0, 0, 0];
+        // Above the least of -2: 0, 0, 0, 3, 3, 3, 3, in two bits each, and filling.
+        bytes.extend([0b1100_0000, 0b0011_1111, 0, 0, 0, 0, 0, 0]);
+        let numbers = check_lengths(&bytes, 8).unwrap();
+        assert_eq!((numbers.sum, numbers.largest), (30, 7));
+        assert_eq!(bits(&[0xff; 9], 0, 64), u64::MAX);
+        assert_eq!(bits(&[0b1010_0000, 0b1], 5, 1), 1);
+        assert_eq!(bits(&[0b1010_0000, 0b1], 1, 5), 0b01101);
     }
 
     #[test]

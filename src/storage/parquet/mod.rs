@@ -10,7 +10,9 @@
 //! | `footer` | the footer, bounded and held against the file |
 //! | `index` | the page index, if it can be relied on |
 //! | `page` | page headers and their limits |
+//! | `unpack` | pages decompressed, only to look |
 //! | `delta` | lengths inside of pages |
+//! | `weight` | what rows take in memory, and how many make a batch |
 //! | `chunk` | the parts of a file that are in memory |
 //! | `plan` | what to read of a row group |
 //! | `decode` | batches |
@@ -26,6 +28,8 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod thrift;
+mod unpack;
+mod weight;
 
 use std::fmt;
 use std::ops::Range;

@@ -17,7 +17,7 @@ const RATIO_MAX: usize = 1024;
 /// Values and nulls of one page. A run of a billion equal levels takes six bytes.
 const PAGE_VALUES_MAX: usize = 1 << 26;
 
-/// Values and nulls of a column chunk of lists. One list may hold all of them, and is in memory as a whole.
+/// Values and nulls of a column chunk of lists. What its rows take in memory is weighed in [`super::weight`].
 const NESTED_VALUES_MAX: usize = 1 << 30;
 
 /// Bytes of a page header. Statistics in it may hold two values.
@@ -34,6 +34,10 @@ mod kind {
 const DELTA_LENGTH_BYTE_ARRAY: i64 = 6;
 const DELTA_BYTE_ARRAY: i64 = 7;
 
+/// Encodings of which the values are in the dictionary.
+const PLAIN_DICTIONARY: i64 = 2;
+const RLE_DICTIONARY: i64 = 8;
+
 /// What the pages of a column chunk are held against.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
@@ -45,9 +49,22 @@ pub(super) struct Column {
     pub(super) compressed: bool,
 }
 
+/// A data page, as far as it matters to how much memory its rows take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DataPage {
+    /// Values and nulls.
+    pub(super) values: usize,
+    /// Bytes once it is decompressed.
+    pub(super) bytes: usize,
+    /// Whether its values are in the dictionary.
+    pub(super) in_dictionary: bool,
+}
+
 /// What the pages of a column chunk come to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Pages {
+    /// The data pages, in their order.
+    pub(super) data: Vec<DataPage>,
     /// Values and nulls.
     pub(super) values: usize,
     /// Bytes of data pages once they are decompressed.
@@ -116,6 +133,11 @@ impl Pages {
                 self.bytes = self.bytes.saturating_add(page.memory);
                 self.largest = self.largest.max(page.memory);
                 self.lengths |= matches!(page.encoding, DELTA_LENGTH_BYTE_ARRAY | DELTA_BYTE_ARRAY);
+                self.data.push(DataPage {
+                    values: page.values,
+                    bytes: page.memory,
+                    in_dictionary: matches!(page.encoding, PLAIN_DICTIONARY | RLE_DICTIONARY),
+                });
             }
         }
         Ok(())
@@ -303,7 +325,13 @@ mod tests {
             page(kind::DATA_V2, (300, 10), 60, 10),
         ];
         let found = walked(&pages, NUMBERS, 100).unwrap();
+        let data = |values, bytes| DataPage {
+            values,
+            bytes,
+            in_dictionary: false,
+        };
         let expected = Pages {
+            data: vec![data(40, 100), data(60, 300)],
             values: 100,
             bytes: 400,
             largest: 300,
@@ -362,7 +390,7 @@ mod tests {
             )
             .is_ok()
         );
-        // Lists of a billion nulls, page by page.
+        // Lists of a billion nulls, page by page: whether one row holds them all is asked elsewhere.
         let nulls = page(kind::DATA, (20, 20), 1 << 26, 20);
         assert!(walked(&vec![nulls.clone(); 16], LISTS, 10).is_ok());
         assert!(matches!(

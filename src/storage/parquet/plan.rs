@@ -14,14 +14,13 @@ use parquet::file::page_index::offset_index::PageLocation;
 use super::chunk::Chunks;
 use super::delta;
 use super::footer::{chunk_range, value_len};
-use super::page::{Column, Pages, STRING_LEN};
+use super::page::{Column, Pages};
 use super::thrift::Refusal;
+use super::unpack::Chunk;
+use super::weight::{Taken, Weight};
 
 /// Bytes that the pages and dictionaries of all columns take at one time while a row group is decoded.
 const DECODE_BYTES_MAX: usize = 4 << 30;
-
-/// Bytes that a batch should not be much larger than: of wide rows, fewer make a batch.
-const BATCH_BYTES: usize = 64 << 20;
 
 /// Rows to read of one row group.
 #[derive(Debug, Clone)]
@@ -76,6 +75,7 @@ pub(super) fn row_count(group: &RowGroupMetaData) -> usize {
 pub(super) struct Parts<'a> {
     columns: Vec<(&'a ColumnChunkMetaData, Option<Vec<Part>>)>,
     total: usize,
+    selectors: Option<Vec<RowSelector>>,
 }
 
 /// A page, or the dictionary in front of the pages.
@@ -120,6 +120,7 @@ impl<'a> Parts<'a> {
         Some(Self {
             columns,
             total: group.total,
+            selectors: group.selectors.clone(),
         })
     }
 
@@ -139,20 +140,26 @@ impl<'a> Parts<'a> {
             .collect()
     }
 
-    /// Goes over all page headers; the number of rows of which a batch has a sensible size.
-    pub(super) fn check(&self, chunks: &Arc<Chunks>) -> Result<usize, Refusal> {
-        let (mut decode, mut row_bytes) = (0usize, 0usize);
+    /// Goes over all page headers; the number of rows that make a batch of a sensible size, `most` at most.
+    pub(super) fn check(&self, chunks: &Arc<Chunks>, most: usize) -> Result<usize, Refusal> {
+        let mut decode = 0usize;
+        let mut weight = Weight::default();
         for (column, parts) in &self.columns {
-            let pages = match parts {
-                Some(parts) => check_parts(chunks, column, parts)?,
+            let range = chunk_range(column).unwrap_or_default();
+            let (pages, stored) = match parts {
+                Some(parts) => {
+                    let stored = parts.iter().map(|part| part.range.end - part.range.start);
+                    (check_parts(chunks, column, parts)?, stored.sum())
+                }
                 None => {
-                    let range = chunk_range(column).unwrap_or_default();
                     let bytes = if range.is_empty() {
                         Some(Bytes::new())
                     } else {
                         chunks.get(&range)
                     };
-                    Pages::of_chunk(&bytes.ok_or(GONE)?, as_column(column), self.total)?
+                    let pages =
+                        Pages::of_chunk(&bytes.ok_or(GONE)?, as_column(column), self.total)?;
+                    (pages, range.end - range.start)
                 }
             };
             decode = decode
@@ -163,18 +170,82 @@ impl<'a> Parts<'a> {
                     "its pages take too much memory at one time",
                 ));
             }
-            if pages.lengths {
-                let locations = parts
+            let chunk = Chunk {
+                chunks,
+                column,
+                rows: self.total,
+                pages: parts
                     .as_ref()
-                    .map(|parts| parts.iter().map(|part| part.location.clone()).collect());
-                delta::check(chunks, column, self.total, locations)?;
-            }
-            let rows = parts
-                .as_ref()
-                .map_or(self.total, |parts| parts.iter().map(|part| part.rows).sum());
-            row_bytes = row_bytes.saturating_add(bytes_of(column, &pages) / rows.max(1));
+                    .map(|parts| parts.iter().map(|part| part.location.clone()).collect()),
+            };
+            let strings = match pages.lengths {
+                true => delta::check(&chunk)?,
+                false => Vec::new(),
+            };
+            let taken = Taken {
+                chunk,
+                stored: usize::try_from(stored).unwrap_or(usize::MAX),
+                rows: parts
+                    .as_ref()
+                    .map_or(self.total, |parts| parts.iter().map(|part| part.rows).sum()),
+                by_page: self.taken(parts.as_deref(), &pages),
+                strings,
+            };
+            weight.add(&taken, &pages)?;
         }
-        Ok((BATCH_BYTES / row_bytes.max(1)).max(1))
+        Ok(weight.batch_rows(most, decode))
+    }
+
+    /// The rows that are taken of each data page of a column without lists.
+    fn taken(&self, parts: Option<&[Part]>, pages: &Pages) -> Vec<usize> {
+        let mut next = 0usize;
+        let places: Vec<Range<usize>> = match parts {
+            Some(parts) => {
+                let data = parts.iter().filter(|part| part.rows > 0);
+                let place = |part: &Part| {
+                    let first = usize::try_from(part.location.first_row_index).unwrap_or(0);
+                    first..first.saturating_add(part.rows)
+                };
+                data.map(place).collect()
+            }
+            None => {
+                let place = |values: usize| {
+                    let first = next;
+                    next = next.saturating_add(values);
+                    first..next
+                };
+                pages
+                    .data
+                    .iter()
+                    .map(|page| page.values)
+                    .map(place)
+                    .collect()
+            }
+        };
+        let Some(runs) = &self.selectors else {
+            return places.into_iter().map(|place| place.len()).collect();
+        };
+        let mut runs = runs.iter();
+        let mut run = 0..0;
+        let mut skip = true;
+        let mut count = |place: Range<usize>| {
+            let mut taken = 0;
+            loop {
+                if !skip {
+                    let (start, end) = (run.start.max(place.start), run.end.min(place.end));
+                    taken += end.saturating_sub(start);
+                }
+                if run.end >= place.end {
+                    return taken;
+                }
+                let Some(next) = runs.next() else {
+                    return taken;
+                };
+                run = run.end..run.end.saturating_add(next.row_count);
+                skip = next.skip;
+            }
+        };
+        places.into_iter().map(&mut count).collect()
     }
 }
 
@@ -239,7 +310,8 @@ fn check_parts(
     for part in parts {
         let bytes = chunks.get(&part.range).ok_or(GONE)?;
         let values = pages.add_single(&bytes, about)?;
-        if !about.repeated && values != part.rows {
+        let strange = part.rows == 0 && !pages.data.is_empty();
+        if strange || (!about.repeated && values != part.rows) {
             return Err(Refusal::Malformed(
                 "a page has other rows than its index says",
             ));
@@ -255,21 +327,5 @@ fn as_column(column: &ColumnChunkMetaData) -> Column {
         repeated: column.column_descr().max_rep_level() > 0,
         value_len: value_len(column),
         compressed: column.compression() != Compression::UNCOMPRESSED,
-    }
-}
-
-/// The bytes that the values of these pages take in memory, roughly.
-fn bytes_of(column: &ColumnChunkMetaData, pages: &Pages) -> usize {
-    match value_len(column) {
-        Some(len) => pages.values.saturating_mul(len),
-        None => {
-            let strings = pages
-                .dictionary
-                .saturating_sub(pages.dictionary_values.saturating_mul(STRING_LEN));
-            let average = strings / pages.dictionary_values.max(1);
-            pages
-                .bytes
-                .saturating_add(pages.values.saturating_mul(average))
-        }
     }
 }

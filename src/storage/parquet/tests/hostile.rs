@@ -1,10 +1,14 @@
 use super::*;
 use crate::storage::parquet::thrift::Refusal;
 
+use arrow_array::cast::AsArray;
+use arrow_array::{FixedSizeBinaryArray, Int32Array, ListArray};
+use arrow_buffer::OffsetBuffer;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::{
     ParquetMetaData, ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData,
 };
+use parquet::file::properties::EnabledStatistics;
 
 use crate::error::{Code, ErrorKind};
 
@@ -468,6 +472,147 @@ fn statistics_that_do_not_parse_are_left_out() {
         assert_eq!(
             collected(&file, everything(&file)).await.unwrap()[0].num_rows(),
             10
+        );
+    });
+}
+
+/// The bytes of the strings of the largest batch, and the rows of all of them.
+async fn largest_batch(bytes: Bytes) -> (usize, usize) {
+    let file = opened(bytes).await.unwrap();
+    let request = ReadRequest {
+        batch_rows: 1 << 20,
+        with_row_numbers: false,
+        ..everything(&file)
+    };
+    let (mut largest, mut rows) = (0, 0);
+    let mut batches = file.read(request).await.unwrap();
+    while let Some(batch) = batches.try_next().await.unwrap() {
+        let strings = batch.column(0).as_string::<i32>();
+        largest = largest.max(strings.value_data().len());
+        rows += batch.num_rows();
+    }
+    (largest, rows)
+}
+
+/// reliability.md, D11: what is long beside what is short makes small batches, not large ones.
+#[test]
+fn long_strings_among_short_ones_make_small_batches() {
+    const LONG: usize = 1 << 20;
+    run(async {
+        let short = (0..20_000).map(|row| row.to_string());
+        let all: Vec<String> = short.chain((0..200).map(|_| "x".repeat(LONG))).collect();
+        let strings = Arc::new(StringArray::from(all)) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("s", strings)]).unwrap();
+        let base = || {
+            WriterProperties::builder()
+                .set_compression(Compression::SNAPPY)
+                .set_write_batch_size(4)
+        };
+        let encodings = [
+            base().set_dictionary_page_size_limit(8 << 20),
+            base()
+                .set_dictionary_enabled(false)
+                .set_encoding(Encoding::DELTA_BYTE_ARRAY),
+            base().set_dictionary_enabled(false),
+        ];
+        for properties in encodings {
+            let bytes = written(&batch, properties);
+            let (largest, rows) = largest_batch(bytes).await;
+            assert_eq!(rows, 20_200);
+            assert!(LONG <= largest && largest <= 100 * LONG, "{largest}");
+        }
+    });
+}
+
+fn varint(mut value: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
+}
+
+/// A page of lists of nulls: how many there are, and whether the first of them begins a row.
+fn page_of_nulls(values: u64, begins: bool) -> Vec<u8> {
+    let run = |len: u64, level: u8| [varint(len << 1), vec![level]].concat();
+    let repetition = match begins {
+        true => [run(1, 0), run(values - 1, 1)].concat(),
+        false => run(values, 1),
+    };
+    let levels = |levels: Vec<u8>| [&(levels.len() as u32).to_le_bytes()[..], &levels].concat();
+    let body = [levels(repetition), levels(run(values, 2))].concat();
+    let number = |value: u64| [vec![0x15], varint(value << 1)].concat();
+    let size = body.len() as u64;
+    // A data page: sizes, then values, encoding, and the encodings of levels.
+    let header = [
+        [number(0), number(size), number(size), vec![0x2c]].concat(),
+        [number(values), number(0), number(3), number(3), vec![0, 0]].concat(),
+    ];
+    [header.concat(), body].concat()
+}
+
+/// A file of one row of lists, of which the pages are these.
+fn lists_of(elements: ArrayRef, pages: &[Vec<u8>], values: u64) -> Bytes {
+    let field = Arc::new(Field::new("element", elements.data_type().clone(), true));
+    let offsets = OffsetBuffer::from_lengths([elements.len()]);
+    let list = Arc::new(ListArray::new(field, offsets, elements, None)) as ArrayRef;
+    let batch = RecordBatch::try_from_iter_with_nullable([("l", list, true)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_enabled(false)
+        .set_offset_index_disabled(true)
+        .set_statistics_enabled(EnabledStatistics::None);
+    let file = written(&batch, properties);
+    let tail = file.slice(file.len() - 8 - footer_len(&file)..);
+    let pages = pages.concat();
+    let len = pages.len() as i64;
+    let file = Bytes::from([b"PAR1", &pages[..], &tail].concat());
+    changed(&file, |groups| {
+        let edit = |group: RowGroupMetaData| {
+            let column = group.column(0).clone().into_builder();
+            let column = column
+                .set_data_page_offset(4)
+                .set_num_values(values as i64)
+                .set_total_compressed_size(len)
+                .set_total_uncompressed_size(len);
+            let column = column.build().unwrap();
+            let group = group.into_builder().set_column_metadata(vec![column]);
+            group.build().unwrap()
+        };
+        groups.into_iter().map(edit).collect()
+    })
+}
+
+/// A few hundred bytes must not end the process, nor take gigabytes.
+#[test]
+fn lists_of_many_nulls_in_one_row_are_refused() {
+    run(async {
+        let wide = || Arc::new(FixedSizeBinaryArray::new_null(1 << 20, 1)) as ArrayRef;
+        let narrow = || Arc::new(Int32Array::new_null(1)) as ArrayRef;
+        let many = 1 << 26;
+        let first = page_of_nulls(many, true);
+        let more = page_of_nulls(many, false);
+        let pages = [vec![first.clone()], vec![more; 15]].concat();
+        for (elements, pages, values) in [
+            (wide(), &pages[..1], many),
+            (narrow(), &pages[..1], many),
+            (narrow(), &pages[..], 16 * many),
+        ] {
+            let bytes = lists_of(elements, pages, values);
+            assert!(bytes.len() < 2_000);
+            let file = opened(bytes).await.unwrap();
+            let error = collected(&file, everything(&file)).await.unwrap_err();
+            assert_eq!(error.code(), Code::LimitExceeded, "{error:?}");
+        }
+        // A million of them are nothing special.
+        let bytes = lists_of(narrow(), &[page_of_nulls(1 << 20, true)], 1 << 20);
+        let file = opened(bytes).await.unwrap();
+        let batches = collected(&file, everything(&file)).await.unwrap();
+        assert_eq!(
+            batches[0].column(0).as_list::<i32>().value(0).len(),
+            1 << 20
         );
     });
 }
