@@ -13,13 +13,14 @@ use futures::future::BoxFuture;
 
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::log::checkpoint::{CheckpointReader, FileColumns};
-use crate::log::path::{LOG_DIRECTORY, LogPath, SIDECAR_DIRECTORY};
+use crate::log::path::{LOG_DIRECTORY, LogPath};
 use crate::log::segment::{CheckpointFiles, complete_checkpoints};
 use crate::maintenance::hold::{self, Announcement};
 use crate::maintenance::vacuum::{DELETIONS_IN_FLIGHT, delete_all, delete_while};
 use crate::operation::invalid;
 use crate::protocol::Version;
 use crate::protocol::feature::check_writable;
+use crate::protocol::location::SIDECAR_DIRECTORY;
 use crate::snapshot::Snapshot;
 use crate::storage::{ObjectInfo, Storage};
 use crate::table::Table;

@@ -17,8 +17,8 @@ mod tests;
 /// The directory of the log below the table's root.
 pub const LOG_DIRECTORY: &str = "_delta_log";
 
-/// The directory of sidecars within that of the log.
-const SIDECARS: &str = "_sidecars";
+/// The directory of sidecars below the table's root.
+pub const SIDECAR_DIRECTORY: &str = "_delta_log/_sidecars";
 
 /// What stands in the directory name for null.
 const NULL_VALUE: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -159,14 +159,11 @@ pub fn resolve_sidecar(path_in_log: &str) -> Result<String> {
     if name.contains(':') {
         return Err(unsafe_path("it leads out of the sidecar directory"));
     }
-    Ok(format!("{LOG_DIRECTORY}/{SIDECARS}/{name}"))
+    Ok(format!("{SIDECAR_DIRECTORY}/{name}"))
 }
 
 fn is_sidecar_directory(path: &str) -> bool {
-    let table = path
-        .strip_suffix(SIDECARS)
-        .and_then(|log| log.strip_suffix('/'))
-        .and_then(|log| log.strip_suffix(LOG_DIRECTORY));
+    let table = path.strip_suffix(SIDECAR_DIRECTORY);
     table.is_some_and(|table| table.ends_with('/'))
 }
 

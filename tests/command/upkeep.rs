@@ -1,5 +1,7 @@
 //! Versions are kept, restored and cleaned up.
 
+use std::path::PathBuf;
+
 use serde_json::Value;
 
 use crate::{Folder, done, failed, ids_and, rows, run, table};

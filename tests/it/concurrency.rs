@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use headwater::predicate::col;
 use headwater::protocol::action::{Action, Metadata};
 use headwater::protocol::schema::{DataType, Field, Schema};
-use headwater::{Code, CommitStatus, ErrorKind};
+use headwater::{CommitStatus, ErrorKind};
 
 use crate::support::store::Faulty;
 use crate::support::{commit_key, create, ids, ids_of, open};

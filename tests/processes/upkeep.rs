@@ -306,7 +306,7 @@ async fn check_end(table: &Path, book: &mut Book) {
     assert!(named.is_empty(), "{named:?} should be gone");
     let took = looked.elapsed();
     for (key, age) in &unknown {
-        match between.contains(key) {
+        match between.contains(*key) {
             // Clocks of files are coarse.
             true => assert!(
                 *age < GRACE + Duration::from_secs(1),

@@ -91,7 +91,7 @@ impl Ahead {
     pub(crate) fn with(clock: &Clock) -> Environment {
         Environment::new(Arc::new(Self {
             system: Environment::system(),
-            millis: clock.0.clone(),
+            clock: clock.clone(),
         }))
     }
 
