@@ -423,6 +423,8 @@ impl Draft {
     /// [`Invalid`](crate::ErrorKind::Invalid) if what is staged contradicts itself.
     pub(crate) async fn settle(&mut self) -> Result<()> {
         if !self.has_changes() {
+            // What was staged may have been taken back.
+            self.state = self.base.clone();
             return Ok(());
         }
         let mut vectors = BTreeMap::new();

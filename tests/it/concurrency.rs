@@ -188,7 +188,9 @@ async fn d_9_an_append_lands_where_the_new_rules_allow_and_is_a_conflict_elsewhe
         let store = Faulty::default();
         let table = create(&store).await;
         let alter = table.alter().set_property(key, value);
-        let change = async move { drop(alter.await.unwrap()) };
+        let change = async move {
+            alter.await.unwrap();
+        };
         let landed = append_around(&store, 1, change).await;
         let newest = table.refresh().await.unwrap();
         assert_eq!(newest.metadata().configuration[key], value);
@@ -200,7 +202,9 @@ async fn d_9_an_append_lands_where_the_new_rules_allow_and_is_a_conflict_elsewhe
         let store = Faulty::default();
         let table = create(&store).await;
         let alter = table.alter().add_constraint("large", "id > 5");
-        let change = async move { drop(alter.await.unwrap()) };
+        let change = async move {
+            alter.await.unwrap();
+        };
         let landed = append_around(&store, id, change).await;
         let newest = table.refresh().await.unwrap();
         if obeys {

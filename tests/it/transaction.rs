@@ -164,8 +164,17 @@ async fn a_15_what_is_replaced_and_restored_in_one_transaction_is_named_once() {
         let changed = changed.then(table.restore(1)).then(table.append(ids([5])));
         let commit = changed.commit().await.unwrap();
         assert_files_are_named_once(&store, commit.version).await;
-        let table = open(&store).await.unwrap();
         assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [1, 2, 3, 5]);
+
+        // Nothing is staged after this restore: the next verb changes what was there before.
+        let version = table.snapshot().version();
+        let changed = table.transaction().then(table.delete(col("id").eq(2)));
+        let changed = changed.then(table.restore(version));
+        let changed = changed.then(table.delete(col("id").eq(3)));
+        let commit = changed.commit().await.unwrap();
+        assert_files_are_named_once(&store, commit.version).await;
+        let table = open(&store).await.unwrap();
+        assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [1, 2, 5]);
     }
 }
 
