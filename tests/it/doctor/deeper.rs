@@ -2,6 +2,8 @@
 
 use super::*;
 
+type Change = fn(&mut Value);
+
 #[tokio::test]
 async fn b_19_each_field_of_a_checksum_is_held_against_the_log() {
     let store = Faulty::default();
@@ -25,7 +27,7 @@ async fn b_19_each_field_of_a_checksum_is_held_against_the_log() {
     let key = log(&format!("{:020}.crc", 5));
     store.place(&key, sound_sum.to_string()).await;
     assert_eq!(found(&store).await, []);
-    let changes: [(&str, fn(&mut Value)); 12] = [
+    let changes: [(&str, Change); 12] = [
         ("number of files", |sum| sum["numFiles"] = json!(1)),
         ("bytes", |sum| sum["tableSizeBytes"] = json!(1)),
         ("protocol or metaData", |sum| sum["numProtocol"] = json!(2)),
