@@ -453,11 +453,11 @@ impl Worker {
                 let done = self.options.table.checkpoint().await;
                 (done.map(|_| self.status().checkpoints += 1), 0)
             }
-            Job::Vacuum | Job::CleanUpLog => (self.delete(job).await, 0),
+            Job::Vacuum | Job::CleanUpLog => (self.clear(job).await, 0),
         }
     }
 
-    async fn delete(&mut self, job: Job) -> Result<()> {
+    async fn clear(&mut self, job: Job) -> Result<()> {
         let table = &self.options.table;
         let files = match job {
             Job::Vacuum => table.vacuum().await?.files,
