@@ -8,6 +8,7 @@
 
 mod digest;
 mod follow;
+mod leased;
 mod order;
 mod scoring;
 mod split;

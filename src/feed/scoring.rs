@@ -55,6 +55,7 @@ pub struct ScoringFeed {
     sink: Table,
     app_id: String,
     model: Option<String>,
+    model_digest: Option<String>,
     start: FollowStart,
     /// Whether it ends at a version: then its digest is noted.
     is_pinned: bool,
@@ -85,6 +86,7 @@ impl Table {
                 self.snapshot().metadata().id
             ),
             model: None,
+            model_digest: None,
             start: options.start,
             is_pinned: options.until.is_some(),
             follower: self.follow(options),
@@ -100,6 +102,13 @@ impl ScoringFeed {
     #[must_use]
     pub fn model(mut self, name: impl Into<String>) -> Self {
         self.model = Some(name.into());
+        self
+    }
+
+    /// Says what the model is, as a digest of it; noted beside its name, so that two models of one name differ.
+    #[must_use]
+    pub fn model_digest(mut self, digest: impl Into<String>) -> Self {
+        self.model_digest = Some(digest.into());
         self
     }
 
@@ -223,6 +232,7 @@ impl ScoringFeed {
     ) -> Result<Commit> {
         let lineage = serde_json::json!({
             "model": self.model,
+            "modelDigest": self.model_digest,
             "source": self.source.snapshot().metadata().id,
             "sourceVersion": end.version(),
             "sourceDigest": digest.map(|digest| digest.to_string()),

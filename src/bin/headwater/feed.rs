@@ -15,7 +15,7 @@ use headwater::feed::{
 use headwater::predicate::Predicate;
 use serde_json::{Value, json};
 
-use crate::arguments::Travel;
+use crate::arguments::{Travel, duration};
 use crate::place::{self, Unfinished};
 use crate::{Failure, json as text};
 
@@ -70,6 +70,9 @@ pub(crate) struct Feed {
     /// How many pieces of files are decoded at once
     #[arg(long)]
     threads: Option<usize>,
+    /// Lease the version for so long at a time, such as 10m, while it is read: no vacuum takes its files
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    lease: Option<Duration>,
     /// Print what the plan came to, and no rows
     #[arg(long)]
     plan: bool,
@@ -124,6 +127,9 @@ pub(crate) struct Follow {
     /// The application whose cursor the other table keeps
     #[arg(long, requires = "into")]
     app_id: Option<String>,
+    /// Lease the version that is read first for so long at a time, such as 10m: no vacuum takes its files
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    lease: Option<Duration>,
     /// Do not end: look for new commits, every so many milliseconds
     #[arg(long, value_name = "MILLISECONDS")]
     watch: Option<u64>,
@@ -208,6 +214,9 @@ async fn plan(feed: &Feed, state: Option<&FeedState>) -> Result<TrainingPlan, Fa
     if let (Some(split), Some(part)) = (&feed.split, &feed.part) {
         feeding = feeding.part(split.part(part)?);
     }
+    if let Some(lasts) = feed.lease {
+        feeding = feeding.lease(lasts);
+    }
     if !feed.select.is_empty() {
         feeding = feeding.select(feed.select.clone());
     }
@@ -291,6 +300,7 @@ pub(crate) async fn follow(follow: Follow, as_json: bool) -> Result<(), Failure>
             .as_deref()
             .map(Predicate::parse)
             .transpose()?,
+        lease: follow.lease,
     };
     match (&follow.into, &follow.app_id) {
         (Some(sink), Some(app_id)) => {

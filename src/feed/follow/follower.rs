@@ -10,6 +10,7 @@ use crate::feed::follow::cursor::{Cursor, Phase};
 use crate::feed::follow::input::Gathering;
 use crate::feed::follow::known::Known;
 use crate::feed::follow::{FollowInput, FollowOptions, FollowStart, OnGap};
+use crate::feed::leased::Leased;
 use crate::log::commit;
 use crate::log::segment::{LogSegment, loadable_commits};
 use crate::protocol::Version;
@@ -59,6 +60,8 @@ struct Place {
     known: Known,
     /// Files of that version that are not handed out yet.
     waiting: VecDeque<Waiting>,
+    /// What keeps the files of an initial snapshot that are not handed out yet.
+    leased: Option<Arc<Leased>>,
     /// How many more commits are followed before a newer checkpoint is looked for.
     commits_left: u64,
 }
@@ -118,6 +121,7 @@ impl Follower {
             },
         };
         let begin = self.cursor;
+        let leased = place.leased.clone();
         let mut walk = Walk {
             options: &self.options,
             place,
@@ -132,7 +136,7 @@ impl Follower {
             Err(_) => None,
         };
         let Walk {
-            place,
+            mut place,
             gathering,
             end,
             ..
@@ -144,10 +148,16 @@ impl Follower {
         }
         let input = match end {
             Some(end) if !gathering.is_empty() => {
-                Some(gathering.finish(&place.snapshot, &self.options, (begin, end)))
+                let mut input = gathering.finish(&place.snapshot, &self.options, (begin, end));
+                input.leased = leased;
+                Some(input)
             }
             _ => None,
         };
+        if place.waiting.is_empty() {
+            // The last input holds the version as long as it is needed.
+            place.leased = None;
+        }
         self.place = Some(place);
         Ok(input)
     }
@@ -176,7 +186,7 @@ impl Follower {
             (None, _) => self.open_after(version).await.map(Some),
             (Some(files), Phase::Initial) => {
                 let mut place = self.open_after(version).await?;
-                place.waiting = of_snapshot(&place.snapshot).await?.into();
+                place.wait_for_all(&self.options).await?;
                 place.skip(files);
                 Ok(Some(place))
             }
@@ -219,7 +229,7 @@ impl Follower {
     async fn open_snapshot(&self, at: At) -> Result<Place> {
         let snapshot = self.table.snapshot_at(at).await?;
         let mut place = Place::after(snapshot).await?;
-        place.waiting = of_snapshot(&place.snapshot).await?.into();
+        place.wait_for_all(&self.options).await?;
         Ok(place)
     }
 
@@ -275,6 +285,7 @@ impl Place {
             known: Known::of(&snapshot).await?,
             snapshot,
             waiting: VecDeque::new(),
+            leased: None,
             commits_left: COMMITS_KEPT,
         })
     }
@@ -305,6 +316,15 @@ impl Place {
         }
         // Where nobody writes checkpoints, looking for them must not cost more than following.
         self.commits_left = self.snapshot.replayed().0.max(COMMITS_KEPT);
+    }
+
+    /// All files of the version are to be handed out.
+    async fn wait_for_all(&mut self, options: &FollowOptions) -> Result<()> {
+        if let Some(lasts) = options.lease {
+            self.leased = Some(Arc::new(Leased::of(&self.snapshot, lasts).await?));
+        }
+        self.waiting = of_snapshot(&self.snapshot).await?.into();
+        Ok(())
     }
 
     /// Leaves out files that were handed out before.
@@ -365,6 +385,7 @@ impl Place {
         self.known.follow(&next.found);
         self.snapshot = next.snapshot;
         self.waiting = waiting.into();
+        self.leased = None;
         self.commits_left = self.commits_left.saturating_sub(1);
     }
 

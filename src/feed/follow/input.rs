@@ -1,5 +1,7 @@
 //! What a follower hands out.
 
+use std::sync::Arc;
+
 use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 
@@ -8,6 +10,7 @@ use crate::error::Result;
 use crate::feed::follow::FollowOptions;
 use crate::feed::follow::commits::Waiting;
 use crate::feed::follow::cursor::Cursor;
+use crate::feed::leased::Leased;
 use crate::protocol::Version;
 use crate::scan::{Scan, ScanStream};
 use crate::snapshot::Snapshot;
@@ -22,6 +25,8 @@ pub struct FollowInput {
     pub(super) end: Cursor,
     pub(super) bytes: u64,
     pub(super) rows: Option<u64>,
+    /// What keeps its files.
+    pub(super) leased: Option<Arc<Leased>>,
 }
 
 impl FollowInput {
@@ -139,6 +144,7 @@ impl Gathering {
             end,
             bytes: self.bytes,
             rows: self.rows,
+            leased: None,
         }
     }
 }

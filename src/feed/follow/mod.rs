@@ -14,6 +14,8 @@ mod follower;
 mod input;
 mod known;
 
+use std::time::Duration;
+
 use crate::predicate::Predicate;
 use crate::protocol::Version;
 use crate::table::Table;
@@ -43,6 +45,10 @@ pub struct FollowOptions {
     pub select: Option<Vec<String>>,
     /// The rows to read. Unset: all.
     pub filter: Option<Predicate>,
+    /// Leases the version of the initial snapshot for so long at a time, and renews the lease until its files are read:
+    /// no vacuum takes them meanwhile, however old it is. Files that were added later are kept by the table's retention
+    /// alone. Unset: no lease.
+    pub lease: Option<Duration>,
 }
 
 impl Default for FollowOptions {
@@ -57,6 +63,7 @@ impl Default for FollowOptions {
             rows_max: u64::MAX,
             select: None,
             filter: None,
+            lease: None,
         }
     }
 }

@@ -14,6 +14,8 @@ mod source;
 mod state;
 mod units;
 
+use std::time::Duration;
+
 use crate::error::{Code, Error, Result};
 use crate::feed::split::SplitPart;
 use crate::predicate::Predicate;
@@ -34,6 +36,7 @@ pub struct TrainingFeed {
     part: Option<SplitPart>,
     seed: u64,
     shuffle: ShuffleOptions,
+    lease: Option<Duration>,
 }
 
 /// How well rows are mixed, and what that may cost. What is not set is chosen by the plan and noted in every state.
@@ -103,6 +106,7 @@ impl Snapshot {
             part: None,
             seed,
             shuffle: ShuffleOptions::default(),
+            lease: None,
         }
     }
 }
@@ -132,6 +136,13 @@ impl TrainingFeed {
     /// Mixes rows so well, and spends so much on it.
     pub fn shuffle(mut self, options: ShuffleOptions) -> Self {
         self.shuffle = options;
+        self
+    }
+
+    /// Leases the version for so long at a time, and renews the lease while the plan, or batches of it, are in use: no
+    /// vacuum takes its files meanwhile. Whoever wants to train on it next year as well [pins](crate::Table::pin) it.
+    pub fn lease(mut self, lasts: Duration) -> Self {
+        self.lease = Some(lasts);
         self
     }
 

@@ -8,6 +8,7 @@ use crate::data::reader::DataFile;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::feed::digest::{Digest, field};
+use crate::feed::leased::Leased;
 use crate::feed::order::{ORDER_SPEC, Order, OrderDigest, Share, Walk};
 use crate::feed::training::source::{Places, Selection, Source, key_of};
 use crate::feed::training::state::PlanIdentity;
@@ -38,6 +39,8 @@ pub(super) struct Planned {
     /// Bytes of decoded rows that may wait.
     pub(super) memory_bytes: u64,
     pub(super) identity: PlanIdentity,
+    /// Held for as long as anything is read by the plan.
+    _leased: Option<Leased>,
     snapshot_digest: Digest,
     rows: u64,
     row_bytes: u64,
@@ -85,11 +88,16 @@ impl TrainingFeed {
     /// # Errors
     ///
     /// [`Invalid`](crate::ErrorKind::Invalid) if a column is unknown or the condition does not fit the schema,
+    /// [`Conflict`](crate::ErrorKind::Conflict) if a lease was asked for and a vacuum may be about to take a file,
     /// [`Unsupported`](crate::ErrorKind::Unsupported) if a split's key cannot be hashed as Spark does,
     /// [`NotFound`](crate::ErrorKind::NotFound) with the code [`FilesExpired`](Code::FilesExpired) if files of this
     /// version were vacuumed, [`Corrupt`](crate::ErrorKind::Corrupt) if a file is damaged.
     pub async fn plan(&self) -> Result<TrainingPlan> {
         let output = self.output()?;
+        let leased = match self.lease {
+            Some(lasts) => Some(Leased::of(&self.snapshot, lasts).await?),
+            None => None,
+        };
         let mut scan = self.snapshot.scan();
         if let Some(predicate) = &self.predicate {
             scan = scan.filter(predicate.clone());
@@ -109,15 +117,15 @@ impl TrainingFeed {
         )?;
         let source = Source::new(&self.snapshot, &output, &selection, Places::NotWanted)?;
         let units = Units::of(&self.shuffle, counting, &files, &selection).await?;
-        self.settle(files, units, (source, output.to_arrow()?))
-            .await
+        let schema = output.to_arrow()?;
+        self.settle(files, units, (source, schema, leased)).await
     }
 
     async fn settle(
         &self,
         files: Vec<DataFile>,
         cut: Units,
-        (source, schema): (Source, SchemaRef),
+        (source, schema, leased): (Source, SchemaRef, Option<Leased>),
     ) -> Result<TrainingPlan> {
         let (units, rows) = (cut.units, cut.rows);
         let live_max = units.iter().map(|unit| u64::from(unit.live)).max();
@@ -151,6 +159,7 @@ impl TrainingFeed {
             schema,
             memory_bytes: self.shuffle.memory_bytes,
             identity,
+            _leased: leased,
             snapshot_digest,
             row_bytes,
             unit_bytes_max,

@@ -5,6 +5,7 @@ mod crash;
 mod events;
 mod follow;
 mod golden;
+mod leases;
 mod order;
 mod refusals;
 mod scoring;

@@ -231,12 +231,16 @@ async fn a_pinned_version_is_scored_as_a_batch_and_says_its_digest() {
             until: Some(2),
             ..small()
         };
-        let mut feed = source.score_into(&sink, "batch", pinned).model("late@1");
+        let mut feed = source
+            .score_into(&sink, "batch", pinned)
+            .model("late@1")
+            .model_digest("0123abcd");
         score(&mut feed).await.unwrap();
         assert_eq!(scanned(&sink.snapshot()).await, (0..20).collect::<Vec<_>>());
     }
     let lineage = lineage(&sink).await;
     let digest = source.snapshot_at(2).await.unwrap().digest().await.unwrap();
+    assert_eq!(lineage["modelDigest"], "0123abcd");
     assert_eq!(lineage["sourceDigest"], digest.to_string());
     assert_eq!(lineage["sourceVersion"], 2);
 }
