@@ -214,3 +214,48 @@ fn watching_ends_at_the_last_version_that_was_asked_for() {
     done(&[&copy[..], &until].concat());
     assert_eq!(rows(&done(&["scan", &sink])).len(), 80);
 }
+
+/// J-8: whenever the command is killed, its state is the old one or the new one, and a new run misses no row.
+#[test]
+fn j_8_a_feed_that_is_killed_goes_on_from_a_whole_state() {
+    let folder = Folder::new("killed");
+    let table = ids(&folder, "table", 200);
+    let state = folder.path("state");
+    let feed = [
+        "feed",
+        &table,
+        "--batch-rows",
+        "2",
+        "--state",
+        &state,
+        "--json",
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    let mut kills = 0;
+    for life in 0..40_u64 {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .args(feed)
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+        // At another place of its work each time: after some batches, while the next state is written.
+        let mut text = String::new();
+        for _ in 0..life % 7 {
+            std::io::BufRead::read_line(&mut out, &mut text).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_micros(life * 97 % 1_000));
+        child.kill().unwrap();
+        std::io::Read::read_to_string(&mut out, &mut text).unwrap();
+        kills += usize::from(!child.wait().unwrap().success());
+        // The last line may have been cut.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        seen.extend(ids_of(&rows(whole), "batch"));
+        if let Ok(saved) = fs::read_to_string(&state) {
+            saved.parse::<headwater::feed::FeedState>().unwrap();
+        }
+    }
+    assert!(10 < kills, "{kills}");
+    seen.extend(ids_of(&rows(&done(&feed)), "batch"));
+    assert_eq!(seen, (0..200).collect());
+}
