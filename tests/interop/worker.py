@@ -190,10 +190,11 @@ def do_compare(expected, actual):
     return compare(load(expected), load(actual))
 
 
-def do_feed(table, version, before, after):
-    """Whether deltalake's change feed of one version is the difference of its rows to those before it: every change as
-    often as it happened, none that did not happen. `before` and `after` are what headwater reads."""
-    feed = pa.table(engines.DeltaTable(table).load_cdf(starting_version=version, ending_version=version).read_all())
+def do_feed(table, version, before, after, file):
+    """Whether the change feed of one version, deltalake's or that in a file, is the difference of its rows to those
+    before it: every change as often as it happened, none that did not happen. `before` and `after` are what headwater
+    reads."""
+    feed = load(file) if file else changes(table, version)
     net, kinds = collections.Counter(), collections.Counter()
     for row in rows.plain(feed):
         kind = row.pop("_change_type")
@@ -213,9 +214,14 @@ def do_feed(table, version, before, after):
     return f"{len(differing)} rows differ, such as {sorted(differing)[:2]}" if differing else None
 
 
+def changes(table, version):
+    """deltalake's change feed of one version."""
+    return pa.table(engines.DeltaTable(table).load_cdf(starting_version=version, ending_version=version).read_all())
+
+
 def do_changes(table, version, file):
     """Whether deltalake's change feed of one version is what headwater says; of times of commits they have two opinions."""
-    feed = pa.table(engines.DeltaTable(table).load_cdf(starting_version=version, ending_version=version).read_all())
+    feed = changes(table, version)
     without = [name for name in feed.schema.names if name != "_commit_timestamp"]
     return compare(feed.select(without), load(file).select(without))
 

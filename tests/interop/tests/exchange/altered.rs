@@ -23,7 +23,7 @@ use crate::golden::golden;
 type Row = Map<String, Value>;
 
 /// Tables, a column of whole numbers to find rows by, and one to change; where there is none, the first is changed.
-const TABLES: [(&str, &str, Option<&str>); 21] = [
+const TABLES: [(&str, &str, Option<&str>); 20] = [
     // With deletion vectors.
     ("golden-dv-with-columnmapping", "col1", Some("col2")),
     ("golden-log-replay-dv-key-cases", "id", None),
@@ -32,7 +32,6 @@ const TABLES: [(&str, &str, Option<&str>); 21] = [
     ("kernel-with-short-dv", "id", Some("value")),
     ("rs-cdf-table-with-cdc-and-dvs", "id", Some("comment")),
     ("spark-dv_merge", "id", Some("v")),
-    ("spark-rt", "id", Some("v")),
     ("spark-v2cp_json", "a", None),
     ("spark-v2cp_parquet", "a", None),
     // With a constraint, a generated column and a default; with the features for them.
@@ -57,7 +56,10 @@ const TABLES: [(&str, &str, Option<&str>); 21] = [
 ];
 
 /// What keeps headwater from writing a table, by name.
-const REFUSED: (&str, &str) = ("spark-dropf", "checkpointProtection");
+const REFUSED: [(&str, &str, &str); 2] = [
+    ("spark-dropf", "a", "checkpointProtection"),
+    ("spark-rt", "id", "rowTracking"),
+];
 
 /// Where an engine is known to read wrongly, whoever wrote: see `golden.py`.
 const WRONG: [(&str, &str); 1] = [("duckdb", "spark-cm_name")];
@@ -277,12 +279,12 @@ impl Altered {
 
     /// Everything that can be done with a table, as far as its rows last.
     async fn alter(&mut self) -> Outcome {
-        if let Some(key) = self.key(0).filter(|_| 2 < self.keys().len()) {
+        let last = self.keys().len() - 1;
+        if let Some(key) = self.key(last).filter(|_| 0 < last) {
             self.delete(key).await?;
         }
-        if let Some(key) = self.key(1) {
-            self.update(key).await?;
-        }
+        let key = self.key(0).ok_or("no row")?;
+        self.update(key).await?;
         if let Some(key) = self.key_of_one() {
             self.merge(key, 9_001).await?;
             self.replace_where(9_001).await?;
@@ -311,7 +313,9 @@ async fn golden_tables_that_we_change_are_read_by_others() -> Outcome {
         let at = |error: Failure| format!("{name}: {error}");
         let mut altered = Altered::open(&folder, described).await.map_err(at)?;
         let one_row = altered.keys().len() < 2;
-        altered.alter().await.map_err(at)?;
+        if let Err(error) = altered.alter().await {
+            complaints.push(format!("{name}: {error}"));
+        }
         println!(
             "{name}: {}; feed {}, {} checks",
             altered.done.join(", "),
@@ -319,8 +323,9 @@ async fn golden_tables_that_we_change_are_read_by_others() -> Outcome {
             altered.changed.checks
         );
         for operation in ["delete", "update", "merge", "overwrite"] {
-            let was_done = altered.done.contains(&operation);
-            assert!(one_row || was_done, "{name}: {operation}");
+            if !one_row && !altered.done.contains(&operation) {
+                complaints.push(format!("{name}: no {operation}"));
+            }
         }
         done.extend(altered.done.iter().copied());
         complaints.append(&mut altered.changed.complaints);
@@ -371,11 +376,12 @@ async fn constraints_generated_columns_and_defaults_of_others_are_obeyed() -> Ou
         altered.changed.complaints.join("\n")
     );
 
-    let (name, feature) = REFUSED;
-    let mut protected = Altered::open(&folder, (name, "a", None)).await?;
-    let refused = protected.delete(0).await.err();
-    let told = refused.map(|error| error.to_string()).unwrap_or_default();
-    assert!(told.contains(feature), "{told}");
+    for (name, key, feature) in REFUSED {
+        let mut protected = Altered::open(&folder, (name, key, None)).await?;
+        let refused = protected.delete(0).await.err();
+        let told = refused.map(|error| error.to_string()).unwrap_or_default();
+        assert!(told.contains(feature), "{name}: {told}");
+    }
 
     let identity = Altered::open(&folder, ("spark-idn", "id2", Some("v"))).await?;
     let batch = identity.batch(1, &[]).await?;
