@@ -7,9 +7,16 @@ use serde_json::Value;
 
 use crate::{golden, headwater, names};
 
+/// A table, its findings, and why it has them.
+type Known = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
 /// Tables in which the doctor finds what is really wrong with them: each finding's grade and code, and what it is. Those
 /// with nothing but notes are sound all the same.
-const KNOWN: &[(&str, &[(&str, &str)], &str)] = &[
+const KNOWN: &[Known] = &[
     (
         "golden-data-reader-absolute-paths-escaped-chars",
         &[
