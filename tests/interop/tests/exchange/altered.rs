@@ -71,6 +71,8 @@ struct Altered {
     table: Table,
     key: &'static str,
     value: Option<&'static str>,
+    /// Whether the column to change holds text.
+    is_text: bool,
     rows: Vec<Row>,
     /// What was done.
     done: Vec<&'static str>,
@@ -88,13 +90,16 @@ impl Altered {
         let stored = folder.join(name).join(format!("rows@{version}.ndjson"));
         let stored = fs::read_to_string(&stored)?;
         let rows: Result<Vec<Row>, _> = stored.lines().map(serde_json::from_str).collect();
+        let rows = rows?;
+        let is_text = value.is_some_and(|value| rows.iter().any(|row| row[value].is_string()));
         let mut altered = Self {
             changed,
+            is_text,
             name,
             table,
             key,
             value,
-            rows: rows?,
+            rows,
             done: Vec::new(),
         };
         altered.check("").await?;
@@ -124,9 +129,9 @@ impl Altered {
 
     /// A value that the column to change has nowhere, as it is in the rows.
     fn fresh(&self, mark: i64) -> Value {
-        match self.value.map(|value| &self.rows[0][value]) {
-            Some(Value::String(_)) => json!(format!("new {mark}")),
-            _ => json!(mark),
+        match self.is_text {
+            true => json!(format!("new {mark}")),
+            false => json!(mark),
         }
     }
 
