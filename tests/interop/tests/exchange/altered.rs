@@ -158,7 +158,11 @@ impl Altered {
 
     /// The row of a key with other values in some columns.
     fn row(&self, key: i64, changes: &[(&str, Value)]) -> Option<Row> {
-        let mut row = self.rows.iter().find(|row| row[self.key] == key)?.clone();
+        let mut row = self
+            .rows
+            .iter()
+            .find(|row| row.get(self.key) == Some(&json!(key)))?
+            .clone();
         for (name, value) in changes {
             row.insert((*name).to_owned(), value.clone());
         }
@@ -177,7 +181,8 @@ impl Altered {
 
     async fn delete(&mut self, key: i64) -> Outcome {
         self.table.delete(self.condition(key)?).await?;
-        self.rows.retain(|row| row[self.key] != key);
+        self.rows
+            .retain(|row| row.get(self.key) != Some(&json!(key)));
         self.check("delete").await
     }
 
@@ -189,7 +194,11 @@ impl Altered {
         };
         let update = self.table.update().set(column, literal);
         update.filter(self.condition(key)?).await?;
-        for row in self.rows.iter_mut().filter(|row| row[self.key] == key) {
+        for row in self
+            .rows
+            .iter_mut()
+            .filter(|row| row.get(self.key) == Some(&json!(key)))
+        {
             row.insert(column.to_owned(), value.clone());
         }
         self.check("update").await
@@ -208,7 +217,8 @@ impl Altered {
         };
         merge.when_not_matched_insert_all().await?;
         let updated = self.row(key, &changes);
-        self.rows.retain(|row| row[self.key] != key);
+        self.rows
+            .retain(|row| row.get(self.key) != Some(&json!(key)));
         self.rows.extend(updated.filter(|_| self.value.is_some()));
         self.rows.push(inserted);
         self.check("merge").await
@@ -226,9 +236,12 @@ impl Altered {
                 println!("{}: rows not replaced: {error}", self.name);
                 return Ok(());
             }
-            done => drop(done?),
+            done => {
+                done?;
+            }
         }
-        self.rows.retain(|row| row[self.key] != key);
+        self.rows
+            .retain(|row| row.get(self.key) != Some(&json!(key)));
         self.rows.extend(row);
         self.check("overwrite of a condition").await
     }
@@ -239,8 +252,11 @@ impl Altered {
         let columns = self.table.snapshot().partition_columns().to_vec();
         let overwrite = self.table.overwrite(batch);
         overwrite.partitions_of_rows().await?;
-        self.rows
-            .retain(|other| columns.iter().any(|column| other[column] != row[column]));
+        self.rows.retain(|other| {
+            columns
+                .iter()
+                .any(|column| other.get(column) != row.get(column))
+        });
         self.rows.push(row);
         self.check("overwrite of a partition").await
     }

@@ -6,6 +6,7 @@
 #![expect(
     clippy::print_stdout,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test says what it covered, and ends when it cannot go on"
 )]
 
