@@ -83,10 +83,12 @@ fn a_1_c_8_e_1_e_3_g_9_what_is_leased_stays_while_processes_compact_vacuum_and_a
     );
     assert!(sum(|told| told.scans) > 0, "there was something to read");
     let (from, to) = (sum(|told| told.compacted.0), sum(|told| told.compacted.1));
-    assert!(to < from, "compaction made {to} files of {from}");
+    assert!(to <= from, "compaction made {to} files of {from}");
     assert!(book.counts.compactions > 0, "{:?}", book.counts);
-    assert!(sum(|told| told.pauses) > 0, "no compactor stood still");
-    // A short run may meet no vector.
+    // A short run may be killed before it says so, and meet no vector.
+    let least = scaled(1, 0).unsigned_abs();
+    assert!(from >= least, "compaction did nothing");
+    assert!(sum(|told| told.pauses) >= least, "no compactor stood still");
     let of_vectors = book.counts.of_vectors;
     assert!(of_vectors as i64 >= scaled(1, 0), "{:?}", book.counts);
     block_on(check_end(table, &mut book));
@@ -148,7 +150,7 @@ impl Loop {
         // So many lines after its start, and a while after that, which is often in the middle of a turn.
         let mut lines_left = (self.kills > 0).then(|| self.chance.within(1, 8));
         // A compactor stands still now and then, wherever it is: others may vacuum what it works with.
-        let mut pause_in = (self.job == Job::Compact).then(|| self.chance.within(1, 4));
+        let mut pause_in = (self.job == Job::Compact).then(|| self.chance.within(1, 2));
         loop {
             let patience = strike.map_or(SILENCE_MAX, |at: Instant| {
                 at.saturating_duration_since(Instant::now())
