@@ -519,7 +519,7 @@ fn long_strings_among_short_ones_make_small_batches() {
             let bytes = written(&batch, properties);
             let (largest, rows) = largest_batch(bytes).await;
             assert_eq!(rows, 20_200);
-            assert!(LONG <= largest && largest <= 100 * LONG, "{largest}");
+            assert!((LONG..=100 * LONG).contains(&largest), "{largest}");
         }
     });
 }
