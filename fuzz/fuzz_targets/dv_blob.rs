@@ -44,7 +44,7 @@ fuzz_target!(init: start(), |input: (u8, u8, &[u8])| {
             return;
         };
         let vector = vector.expect("no row comes of a vector that cannot be read");
-        let mut ids = Vec::new();
+        let mut ids: Vec<i64> = Vec::new();
         for batch in &batches {
             let column = batch.column(0).as_any().downcast_ref::<arrow_array::Int64Array>();
             ids.extend(column.expect("the column").values());

@@ -161,13 +161,13 @@ fn condition(
         4 => left.between(value(u, ty)?, value(u, ty)?),
         _ => {
             let operators = [
-                Comparison::Equal,
-                Comparison::NotEqual,
-                Comparison::Less,
-                Comparison::LessOrEqual,
-                Comparison::Greater,
-                Comparison::GreaterOrEqual,
-                Comparison::NullSafeEqual,
+                Comparison::Eq,
+                Comparison::NotEq,
+                Comparison::Lt,
+                Comparison::LtEq,
+                Comparison::Gt,
+                Comparison::GtEq,
+                Comparison::NullSafeEq,
             ];
             let right = match u.ratio(1, 8)? {
                 true => lit(Scalar::Null),
