@@ -226,12 +226,20 @@ impl Draft {
         self.notes_changes
     }
 
-    /// What the change feed has not been told although it is told the rest: it has to be, because where a version has
-    /// files of the feed its readers see nothing else.
+    /// Whether a file of which rows went before goes as a whole, and the change feed has not been told of it.
+    pub(crate) fn drops_vectors(&self) -> bool {
+        let gone = |(change, add): &(Change, Add)| {
+            *change == Change::Delete && add.deletion_vector.is_some()
+        };
+        self.data_change && self.untold.values().any(gone)
+    }
+
+    /// What the change feed has not been told, to be told in files: where a version has files of the feed its readers see
+    /// nothing else.
     ///
     /// Spec: [Change Data Files](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#change-data-files).
     pub(crate) fn take_untold(&mut self) -> Untold {
-        match self.has_change_files() && self.data_change {
+        match self.data_change {
             true => std::mem::take(&mut self.untold),
             false => Untold::new(),
         }

@@ -12,7 +12,8 @@ use crate::snapshot::Snapshot;
 use crate::transaction::Draft;
 
 /// Completes the change feed of a commit, once all of it is staged: where some changes are in files of the feed, those
-/// that whole files stand for are written there, too.
+/// that whole files stand for are written there, too. So they are where a file goes whose deletion vector took rows
+/// before: not all readers of the feed look at it.
 ///
 /// Spec: [Change Data Files](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#change-data-files): where a version
 /// has such files, they are all that its readers see.
@@ -22,12 +23,16 @@ use crate::transaction::Draft;
 /// [`Unsupported`](crate::ErrorKind::Unsupported) if the columns changed beside the rows, so that what was told has
 /// others than what is left to tell.
 pub(crate) async fn tell_rest(draft: &mut Draft) -> Result<()> {
-    if !draft.has_change_files() {
+    let is_told_in_part = draft.has_change_files();
+    if !is_told_in_part && !draft.drops_vectors() {
         return Ok(());
     }
     draft.settle().await?;
     let state = draft.state().clone();
     if !evolve::still_fits(draft.base.metadata(), state.metadata())? {
+        if !is_told_in_part {
+            return Ok(());
+        }
         let message = "rows and columns cannot change in one commit on a table with a change data feed; commit them one \
                        by one";
         return Err(Error::unsupported(message));

@@ -348,3 +348,38 @@ fn columns_that_change_beside_rows_are_refused() {
         assert_eq!(told(&store, 2).await, changes(&[("delete", 1, 10, "a")]));
     });
 }
+
+/// Other engines take the rows of a removed file for deleted, those that its deletion vector took before among them, or
+/// the other way round; files of the feed leave no doubt.
+#[test]
+fn rows_of_files_with_deletion_vectors_that_are_overwritten_are_told_in_files() {
+    block_on(async {
+        let store = Faulty::default();
+        let table = create(&store, true).await;
+        table.delete(col("id").eq(1)).await.unwrap();
+        table.overwrite(rows(&[(7, 70, "b")])).await.unwrap();
+        let expected = changes(&[
+            ("delete", 2, 20, "a"),
+            ("delete", 3, 30, "b"),
+            ("delete", 4, 40, "b"),
+            ("delete", 5, 50, "c/d"),
+            ("insert", 7, 70, "b"),
+        ]);
+        assert_eq!(told(&store, 3).await, expected);
+        // Without deletion vectors the log says it all.
+        table.overwrite(rows(&[(8, 80, "b")])).await.unwrap();
+        assert_eq!(told(&store, 4).await, []);
+        // New columns cannot stand in files of the old ones.
+        table
+            .append(rows(&[(1, 10, "a"), (2, 20, "a")]))
+            .await
+            .unwrap();
+        table.delete(col("id").eq(1)).await.unwrap();
+        let other = super::columns(vec![
+            ("id", Arc::new(Int64Array::from(vec![9]))),
+            ("p", Arc::new(StringArray::from(vec!["a"]))),
+        ]);
+        table.overwrite(other).replace_schema().await.unwrap();
+        assert_eq!(told(&store, 7).await, []);
+    });
+}
