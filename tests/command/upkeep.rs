@@ -1,5 +1,6 @@
 //! Versions are kept, restored and cleaned up.
 
+use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -66,9 +67,12 @@ fn the_doctor_fails_where_rows_are_lost_and_only_there() {
     done(&["append", &table, &rows]);
     done(&["doctor", &table]);
     let is_data = |path: &PathBuf| path.extension().is_some_and(|it| it == "parquet");
-    let entries = std::fs::read_dir(&table).unwrap();
-    let data = entries.map(|entry| entry.unwrap().path()).find(is_data);
-    std::fs::remove_file(data.unwrap()).unwrap();
+    let entries = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|it| it.unwrap().path());
+    // The table is partitioned.
+    let parts = entries(PathBuf::from(&table)).filter(|path| path.is_dir());
+    let data: Vec<PathBuf> = parts.flat_map(entries).filter(is_data).collect();
+    assert_eq!(data.len(), 1);
+    fs::remove_file(&data[0]).unwrap();
     let found = run(&["doctor", &table]);
     assert_eq!(found.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&found.stdout).contains("missing_file"));
