@@ -1,5 +1,6 @@
 //! Around the commit point: crashes, lost answers, refusals (faults ).
 
+use std::task::Poll;
 use std::time::Duration;
 
 use headwater::arrow_array::RecordBatch;
@@ -436,17 +437,22 @@ async fn a_11_a_store_without_put_if_absent_is_refused_and_never_written_plainly
 #[tokio::test]
 async fn a_12_a_dropped_append_leaves_no_half_state() {
     let mut outcomes = std::collections::BTreeSet::new();
-    for polls in 0..40 {
+    let mut is_done = false;
+    for polls in 0..1_000 {
         let store = Faulty::default();
         let table = create(&store).await;
         {
             let mut appending = Box::pin(IntoFuture::into_future(table.append(ids([1, 2]))));
-            for _ in 0..polls {
-                if futures::poll!(&mut appending).is_ready() {
-                    break;
+            let mut left = polls;
+            // Polled when it was woken, so that each time it is dropped somewhere else.
+            is_done = std::future::poll_fn(|context| {
+                if left == 0 {
+                    return Poll::Ready(false);
                 }
-                tokio::task::yield_now().await;
-            }
+                left -= 1;
+                appending.as_mut().poll(context).map(|_| true)
+            })
+            .await;
         }
         let reader = open(&store).await.unwrap();
         let found = ids_of(&reader.snapshot()).await.unwrap();
@@ -458,7 +464,11 @@ async fn a_12_a_dropped_append_leaves_no_half_state() {
         reader.append(ids([3])).await.unwrap();
         let expected = found.into_iter().chain([3]).collect::<Vec<_>>();
         assert_eq!(ids_of(&reader.snapshot()).await.unwrap(), expected);
+        if is_done {
+            break;
+        }
     }
+    assert!(is_done);
     assert_eq!(
         outcomes.into_iter().collect::<Vec<_>>(),
         [0, 2],

@@ -277,8 +277,8 @@ async fn following_costs_few_requests() {
         clock.forward(Duration::from_secs(11 * 60));
         let before = counts();
         assert_eq!(drain(&mut follower).await.unwrap(), Vec::<i64>::new());
-        assert_eq!(counts().1, before.1 + 1);
-        // The listing serves for a while.
+        // Where nothing came, a look at the newest commit is enough, and serves for a while.
+        assert_eq!(counts().1, before.1);
         let before = counts();
         for _ in 0..5 {
             assert_eq!(drain(&mut follower).await.unwrap(), Vec::<i64>::new());
