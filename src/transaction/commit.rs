@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use crate::data::reader::deleted_rows;
 use crate::data::vectors::write_vectors;
@@ -34,6 +35,9 @@ pub(crate) async fn wait_to_plan_again(environment: &Environment, plans: u32) {
 const SLOTS_MAX: usize = 10_000;
 /// From how many lost slots on a writer waits before it tries again, so that others get through.
 const LOST_BEFORE_WAITING: usize = 3;
+
+/// How many deletion vectors are read at a time.
+const VECTORS_AT_ONCE: usize = 16;
 
 /// The properties that say since when commits say their own times.
 const ENABLED_FROM: &str = "delta.inCommitTimestampEnablementVersion";
@@ -299,14 +303,13 @@ impl Landing {
 
     /// Deletion vectors are objects of their own: they are there before the commit that names them.
     async fn store_vectors(&self) -> Result<BTreeMap<String, DeletionVectorDescriptor>> {
-        let mut paths = Vec::new();
-        let mut rows = Vec::new();
-        for (path, mark) in &self.draft.files.marks {
-            paths.push(path.clone());
-            rows.push(mark.all_rows(self.tip.storage()).await?);
-        }
-        let stored = write_vectors(self.tip.storage(), &self.environment, &rows).await?;
-        Ok(paths.into_iter().zip(stored).collect())
+        let storage = self.tip.storage();
+        let marks = self.draft.files.marks.values();
+        let rows: Vec<_> = marks.map(|mark| mark.all_rows(storage).boxed()).collect();
+        let rows = stream::iter(rows);
+        let rows: Vec<_> = rows.buffered(VECTORS_AT_ONCE).try_collect().await?;
+        let stored = write_vectors(storage, &self.environment, &rows).await?;
+        Ok(self.draft.files.marks.keys().cloned().zip(stored).collect())
     }
 
     /// Goes on top of the winner and of everything after it, unless one of them contradicts this transaction.

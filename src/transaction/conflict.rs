@@ -154,13 +154,16 @@ fn state(draft: &Draft, winner: &Commit, landed: &Landed) -> Option<Found> {
 /// Winner's removes against what the draft touches. Marks that move on top of the winner's are handed back.
 fn files(draft: &Draft, winner: &Commit) -> Result<Vec<(String, Add)>, Found> {
     let mut moves = Vec::new();
+    let adds = (0..winner.adds.len()).map(|index| (winner.adds.canonical_path(index), index));
+    let adds: BTreeMap<_, _> = adds.collect();
     for index in 0..winner.removes.len() {
         let path = winner.removes.canonical_path(index);
         let is_marked = draft.files.marks.contains_key(&*path);
         if !is_marked && !draft.files.removes.contains_key(&*path) {
             continue;
         }
-        let again = added_again(&winner.adds, &path);
+        // A file that is only given another deletion vector.
+        let again = adds.get(&path).map(|index| winner.adds.add(*index));
         match again {
             Some(add) if is_marked => moves.push((path.into_owned(), add)),
             _ => {
@@ -173,12 +176,6 @@ fn files(draft: &Draft, winner: &Commit) -> Result<Vec<(String, Add)>, Found> {
         }
     }
     Ok(moves)
-}
-
-/// The add of a file that is only given another deletion vector.
-fn added_again(adds: &FileBatch, path: &str) -> Option<Add> {
-    let index = (0..adds.len()).find(|index| adds.canonical_path(*index) == path)?;
-    Some(adds.add(index))
 }
 
 /// Rows that came or went against the rows that were looked for.
