@@ -112,17 +112,25 @@ impl Cursor {
     ///
     /// # Errors
     ///
-    /// [`Invalid`](crate::ErrorKind::Invalid) if the number is negative: then it is no cursor of a feed.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if the number is negative, or no follower writes it: then it is no cursor
+    /// of a feed.
     pub fn from_number(number: i64) -> Result<Self> {
-        let Ok(number) = u64::try_from(number) else {
+        let wrong = || {
             let message = "the number is no cursor; another application uses this id";
-            return Err(Error::invalid(Code::InvalidArgument, message).with("number", number));
+            Error::invalid(Code::InvalidArgument, message).with("number", number)
+        };
+        let Ok(number) = u64::try_from(number) else {
+            return Err(wrong());
         };
         let phase = match (number >> FILES_BITS) & 1 {
             0 => Phase::Initial,
             _ => Phase::Commit,
         };
         let files = u32::try_from(number & u64::from(ALL_FILES)).unwrap_or(ALL_FILES);
+        // A version is through once its commit is: no follower says this of the initial snapshot, nor can text.
+        if phase == Phase::Initial && files == ALL_FILES {
+            return Err(wrong());
+        }
         Self::checked(number >> (FILES_BITS + 1), phase, files)
     }
 }
@@ -187,6 +195,8 @@ mod tests {
     #[test]
     fn what_is_no_cursor_is_refused() {
         assert!(Cursor::from_number(-1).is_err());
+        // All files of an initial snapshot: as text it would be another cursor.
+        assert!(Cursor::from_number(522_393 << 21 | 0xf_ffff).is_err());
         assert!(Cursor::through(1 << 42).is_err());
         assert!(Cursor::after(1, Phase::Commit, ALL_FILES).is_err());
         for text in ["", "x", "1+", "+1", "1@x", "1+1048575", "-1", "1+1+1"] {
