@@ -32,16 +32,20 @@ fuzz_target!(init: start(), |data: &[u8]| {
         let Ok(plan) = snapshot.scan().plan().await else {
             return;
         };
-        let sums = snapshot.sums().await.expect("what can be planned can be counted");
-        assert_eq!(sums.files, plan.counts().files);
+        // The sums need more columns than the plan does.
+        let files = plan.counts().files;
+        if let Ok(sums) = snapshot.sums().await {
+            assert_eq!(sums.files, files);
+        }
         let Some(column) = snapshot.schema().fields().first().map(|field| field.name.clone()) else {
             return;
         };
         let some = snapshot.scan().filter(headwater::predicate::col(&column).is_not_null());
         if let Ok(kept) = some.plan().await {
-            assert!(kept.counts().files_pruned <= sums.files);
+            assert_eq!(kept.counts().files, files);
+            assert!(kept.counts().files_pruned <= files);
             let all = some.pruning(Pruning::Off).plan().await.expect("what can be pruned can be read");
-            assert_eq!(all.counts().files, sums.files);
+            assert_eq!((all.counts().files, all.counts().files_pruned), (files, 0));
         }
         let _ = snapshot.scan().explain().await;
     });
