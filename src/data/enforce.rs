@@ -330,7 +330,8 @@ mod tests {
             let ty = fine(0).data_type().clone();
             Arc::new(ArrowField::new("element", ty, true))
         };
-        let forms: [(&str, fn(ArrayRef, Arc<ArrowField>) -> ArrayRef); 5] = [
+        type Form = fn(ArrayRef, Arc<ArrowField>) -> ArrayRef;
+        let forms: [(&str, Form); 5] = [
             ("at", |values, _| {
                 let keys = Int32Array::from(vec![0, 1]);
                 Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values).unwrap())
