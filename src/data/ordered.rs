@@ -4,7 +4,7 @@ use futures::channel::mpsc;
 use futures::stream::BoxStream;
 use futures::{SinkExt, StreamExt, TryStreamExt};
 
-use crate::data::reader::{DataFile, FileReader, Reader, Rows};
+use crate::data::reader::{DataFile, FileReader, Reader, Rows, is_missing_vector};
 use crate::error::{Code, Error, ErrorKind, Result};
 use crate::snapshot::Snapshot;
 
@@ -76,7 +76,10 @@ pub(crate) async fn expired(snapshot: &Snapshot, file: &DataFile, error: Error) 
     }
     let newest = Snapshot::latest(snapshot.storage(), snapshot.environment()).await;
     let Ok(newest) = newest else { return error };
-    let is_live = newest.has_file(&file.path).await;
+    let is_live = match &file.deletion_vector {
+        Some(vector) if is_missing_vector(&error) => newest.has_vector_file(vector).await,
+        _ => newest.has_file(&file.path).await,
+    };
     if newest.version() <= snapshot.version() || is_live.unwrap_or(true) {
         return error;
     }

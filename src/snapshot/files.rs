@@ -9,6 +9,7 @@ use crate::log::files::FileBatch;
 use crate::log::key::canonical_path;
 use crate::log::removes::RemoveBatch;
 use crate::log::replay::Replay;
+use crate::protocol::action::DeletionVectorDescriptor;
 use crate::protocol::schema::PrimitiveType;
 use crate::snapshot::Snapshot;
 
@@ -66,6 +67,25 @@ impl Snapshot {
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
             if (0..batch.len()).any(|row| batch.canonical_path(row) == path) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a live file has a deletion vector in the same file as this one.
+    pub(crate) async fn has_vector_file(&self, vector: &DeletionVectorDescriptor) -> Result<bool> {
+        let columns = FileColumns {
+            stats: StatsWanted::None,
+            tags: false,
+            partition_values_parsed: false,
+        };
+        let mut batches = self.files(columns).await?;
+        while let Some(batch) = batches.try_next().await? {
+            let vectors = (0..batch.len()).filter_map(|row| batch.add(row).deletion_vector);
+            let mut files = vectors.map(|it| (it.storage_type, it.path_or_inline_dv));
+            if files.any(|(ty, path)| ty == vector.storage_type && path == vector.path_or_inline_dv)
+            {
                 return Ok(true);
             }
         }

@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use headwater::arrow_array::RecordBatch;
-use headwater::predicate::col;
+use headwater::predicate::{Predicate, col};
 use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, CommitStatus, ErrorKind, Resolution, Table};
 
@@ -801,6 +801,43 @@ async fn a_missing_file_that_the_newest_version_needs_is_damage_in_older_ones_to
     }
     let then = table.snapshot_at(1).await.unwrap();
     let damaged = ids_of(&then).await.unwrap_err();
+    assert_eq!(damaged.kind(), ErrorKind::Corrupt, "{damaged}");
+}
+
+/// A newer vector of the same data file takes the place of the older one, which vacuum then deletes.
+#[tokio::test]
+async fn e_14_a_vector_that_newer_versions_do_without_has_expired() {
+    let store = Faulty::default();
+    let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
+    let environment = headwater::environment::Environment::system();
+    let table = Table::create_in(crate::support::storage(&store), environment, schema)
+        .property("delta.enableDeletionVectors", "true")
+        .await
+        .unwrap();
+    table.append(ids(0..2_000)).await.unwrap();
+    let vectors = async || {
+        let paths = store.paths().await.into_iter();
+        paths
+            .filter(|path| path.ends_with(".bin"))
+            .collect::<Vec<_>>()
+    };
+    let some = |rest: i64| Predicate::parse(&format!("id % 7 = {rest} AND id < 1900")).unwrap();
+    table.delete(some(1)).await.unwrap();
+    let older = vectors().await;
+    table.delete(some(3)).await.unwrap();
+    assert_eq!((older.len(), vectors().await.len()), (1, 2));
+    store.remove(&older[0].as_str().into()).await;
+    let then = table.snapshot_at(2).await.unwrap();
+    let gone = ids_of(&then).await.unwrap_err();
+    assert_eq!(gone.code(), Code::FilesExpired, "{gone}");
+    assert_eq!(
+        ids_of(&table.snapshot()).await.unwrap().len(),
+        2_000 - 272 - 271
+    );
+    for vector in vectors().await {
+        store.remove(&vector.as_str().into()).await;
+    }
+    let damaged = ids_of(&table.snapshot()).await.unwrap_err();
     assert_eq!(damaged.kind(), ErrorKind::Corrupt, "{damaged}");
 }
 

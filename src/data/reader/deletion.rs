@@ -37,12 +37,17 @@ pub(crate) async fn deleted_rows(
     Ok(Some(rows))
 }
 
+/// What is said of a file of deletion vectors that is not there.
+const VECTOR_IS_MISSING: &str = "a file of deletion vectors is missing";
+
+/// Whether it was not the data file but that of its deletion vector which was missing.
+pub(crate) fn is_missing_vector(error: &Error) -> bool {
+    error.message() == VECTOR_IS_MISSING
+}
+
 fn as_missing(error: Error) -> Error {
     match error.kind() {
-        ErrorKind::NotFound => {
-            let message = "a file of deletion vectors is missing";
-            Error::corrupt(Code::DataCorrupt, message).because(error)
-        }
+        ErrorKind::NotFound => Error::corrupt(Code::DataCorrupt, VECTOR_IS_MISSING).because(error),
         _ => error,
     }
 }

@@ -49,7 +49,7 @@ mod ranges;
 mod tests;
 mod variant;
 
-pub(crate) use deletion::deleted_rows;
+pub(crate) use deletion::{deleted_rows, is_missing_vector};
 pub(crate) use mapping::FindFields;
 pub(crate) use plan::ReadPlan;
 pub(crate) use ranges::RowGroup;
