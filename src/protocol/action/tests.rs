@@ -136,6 +136,28 @@ fn absent_and_null_fields_have_their_meaning() {
     assert!(add.partition_values.is_empty() && add.tags.is_none() && add.deletion_vector.is_none());
 }
 
+/// A reader of numbers that rounds carelessly drifts by one place each time a field is kept.
+#[test]
+fn b_16_fractions_in_unknown_fields_are_kept_to_the_last_place() {
+    for number in [
+        "1700000000900000000000",
+        "0.1",
+        "2.2250738585072014e-308",
+        "9007199254740993.5",
+    ] {
+        let line = format!(r#"{{"commitInfo":{{"txnId":"t","unheardOf":{number}}}}}"#);
+        let Some(Action::CommitInfo(info)) = read(&line) else {
+            panic!("{line}")
+        };
+        let expected: f64 = number.parse().unwrap();
+        assert_eq!(
+            info.unknown["unheardOf"].as_f64(),
+            Some(expected),
+            "{number}"
+        );
+    }
+}
+
 #[test]
 fn provenance_of_any_shape_is_read() {
     let line = r#"{"commitInfo":{"timestamp":"yesterday","operation":5,"operationParameters":["x"],
