@@ -337,7 +337,10 @@ impl Decoder {
     fn finish(self, lines: usize) -> Result<Commit> {
         let version = self.version;
         if lines == 0 {
-            return Err(corrupt(version, "it is empty"));
+            return Err(corrupt(
+                version,
+                "it is empty; if it is the newest, `Table::drop_empty_tip` takes it back",
+            ));
         }
         let promised = self
             .info

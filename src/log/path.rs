@@ -46,6 +46,11 @@ pub(crate) enum CheckpointKind {
 }
 
 impl LogPath {
+    /// What the object with this key, relative to the table root, stands for.
+    pub(crate) fn of_key(key: &str) -> Option<Self> {
+        Self::parse(key.strip_prefix(LOG_DIRECTORY)?.strip_prefix('/')?)
+    }
+
     /// What `name`, the last segment of a key, stands for. Only the exact grammar is accepted, so that temporary files,
     /// copies and backups beside the log never become part of it.
     pub(crate) fn parse(name: &str) -> Option<Self> {

@@ -272,11 +272,7 @@ impl Listing {
         // By preference: the newest version, then the kind. A part of several is filed under the first one's kind.
         let mut found: BTreeMap<_, BTreeMap<u32, ObjectInfo>> = BTreeMap::new();
         for object in objects {
-            let name = object
-                .key
-                .strip_prefix(LOG_DIRECTORY)
-                .and_then(|key| key.strip_prefix('/'));
-            match name.and_then(LogPath::parse) {
+            match LogPath::of_key(&object.key) {
                 Some(LogPath::Commit { version }) => {
                     let ObjectInfo {
                         modified_millis,

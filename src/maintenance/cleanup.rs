@@ -211,7 +211,7 @@ impl Plan {
     fn before(anchor: Version, listed: &[ObjectInfo]) -> Self {
         let (mut commits, mut others) = (BTreeMap::new(), Vec::new());
         for object in listed {
-            match parsed(object) {
+            match LogPath::of_key(&object.key) {
                 Some(LogPath::Commit { version }) if version < anchor => {
                     commits.insert(version, object.clone());
                 }
@@ -298,11 +298,6 @@ impl IntoFuture for CleanUp {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(self.run())
     }
-}
-
-fn parsed(object: &ObjectInfo) -> Option<LogPath> {
-    let name = object.key.strip_prefix(LOG_DIRECTORY)?.strip_prefix('/')?;
-    LogPath::parse(name)
 }
 
 /// Loads the version from its own checkpoint, with every file and tombstone.

@@ -5,6 +5,7 @@ mod cleanup;
 mod compact;
 pub(crate) mod doctor;
 mod hold;
+mod repair;
 mod restore;
 mod vacuum;
 mod worker;

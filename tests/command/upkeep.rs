@@ -81,3 +81,27 @@ fn the_doctor_fails_where_rows_are_lost_and_only_there() {
         assert_eq!(refused.status.code(), Some(2), "{share}");
     }
 }
+
+#[test]
+fn b_4_a_commit_file_without_bytes_is_taken_back_when_that_is_asked_for() {
+    let folder = Folder::new("repair");
+    let table = table(&folder);
+    let rows = folder.file("rows.ndjson", "{\"id\": 1}\n");
+    done(&["append", &table, &rows]);
+    let repair = ["repair", &table, "--drop-empty-tip"];
+    assert!(done(&repair).contains("nothing to take back"));
+    let empty = PathBuf::from(&table).join(format!("_delta_log/{:020}.json", 2));
+    fs::write(&empty, "").unwrap();
+    let refused = failed(&["append", &table, &rows]);
+    assert!(refused.contains("drop_empty_tip"), "{refused}");
+    let unasked = run(&["repair", &table]);
+    assert_eq!(unasked.status.code(), Some(2));
+    assert!(done(&[&repair[..], &["--json"]].concat()).contains("{\"dropped\":2}"));
+    done(&["append", &table, &rows]);
+    assert_eq!(
+        done(&["scan", &table, "--format", "ndjson"])
+            .lines()
+            .count(),
+        2
+    );
+}

@@ -3,6 +3,7 @@
 mod held;
 mod log;
 mod property;
+mod repair;
 mod restore;
 mod vacuum;
 mod worker;

@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Changes(Changes),
     /// Say what is wrong with a table; exit 1 if it would lose or double rows
     Doctor(Doctor),
+    /// Repair a table that nobody can open
+    Repair(crate::maintain::Repair),
     /// Print version, schema, protocol, properties and sums
     Info(Info),
     /// Print who changed the table, when and how, newest first

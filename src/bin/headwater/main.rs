@@ -57,6 +57,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Scan(scan) => commands::scan(scan, json).await,
         Command::Changes(changes) => commands::changes(changes, json).await,
         Command::Doctor(doctor) => commands::doctor(doctor, json).await,
+        Command::Repair(repair) => maintain::repair(repair, json).await,
         Command::Info(info) => commands::info(info, json).await,
         Command::History(history) => commands::history(history, json).await,
         Command::Files(files) => commands::files(files, json).await,

@@ -41,6 +41,15 @@ pub(crate) struct CleanUpLog {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct Repair {
+    /// Path or URL of the table
+    table: String,
+    /// Take the newest version back if its commit file has no bytes: what it held is lost, and must be written again
+    #[arg(long, required = true)]
+    drop_empty_tip: bool,
+}
+
+#[derive(Debug, Args)]
 #[command(group(ArgGroup::new("moment").required(true).args(["version", "as_of"])))]
 pub(crate) struct Restore {
     /// Path or URL of the table
@@ -156,6 +165,17 @@ pub(crate) async fn vacuum(vacuum: Vacuum, as_json: bool) -> Result<(), Failure>
         "{} files, {} bytes {verb}",
         done.files, done.bytes
     ))
+}
+
+pub(crate) async fn repair(repair: Repair, as_json: bool) -> Result<(), Failure> {
+    let dropped = Table::drop_empty_tip(&repair.table).await?;
+    if as_json {
+        return print(&json!({ "dropped": dropped }).to_string());
+    }
+    print(&match dropped {
+        Some(version) => format!("version {version} had no bytes and is taken back"),
+        None => "the newest commit file has bytes: there is nothing to take back".to_owned(),
+    })
 }
 
 pub(crate) async fn clean_up_log(clean: CleanUpLog, as_json: bool) -> Result<(), Failure> {

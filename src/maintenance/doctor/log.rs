@@ -88,11 +88,7 @@ impl Listing {
         let mut listing = Self::default();
         let mut parts: BTreeMap<(Version, u32), BTreeMap<u32, ObjectInfo>> = BTreeMap::new();
         for object in objects {
-            let name = object
-                .key
-                .strip_prefix(LOG_DIRECTORY)
-                .and_then(|key| key.strip_prefix('/'));
-            match name.and_then(LogPath::parse) {
+            match LogPath::of_key(&object.key) {
                 Some(LogPath::Commit { version }) => {
                     listing.commits.insert(version);
                 }

@@ -1,0 +1,118 @@
+//! A log whose newest commit file is empty: what a crash leaves where a file's name is durable before its bytes are.
+//!
+//! Such a table opens for nobody, and no version can follow. Whether somebody was told that the commit landed, the file
+//! does not say, so nothing takes it back unasked.
+
+use crate::environment::Environment;
+use crate::error::{Code, Error, ErrorKind, Result};
+use crate::log::path::{LOG_DIRECTORY, LogPath, commit_key};
+use crate::protocol::Version;
+use crate::protocol::feature::check_writable;
+use crate::snapshot::Snapshot;
+use crate::storage::{ObjectInfo, PutOutcome, Storage};
+use crate::table::Table;
+
+/// Held while a commit file is taken back: two that do so at one time could take what was committed in between.
+const CLAIM: &str = "_headwater/repair.json";
+
+impl Table {
+    /// Takes the newest version back if its commit file has no bytes, and hands it back; `None` if it has some, and
+    /// then nothing is done. The version before it is the newest then, and the next commit takes its place.
+    ///
+    /// A table with an empty commit file cannot be opened, and only its older versions can be read. What that commit
+    /// held is lost already: whoever wrote it may have been told that it landed, and must write it again.
+    ///
+    /// ```
+    /// # fn main() -> headwater::Result<()> { tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # use headwater::protocol::schema::{DataType, Field, Schema};
+    /// # let schema = Schema::new([Field::new("id", DataType::LONG, false)])?;
+    /// # headwater::Table::create("memory:///repair-example", schema).await?;
+    /// assert_eq!(headwater::Table::drop_empty_tip("memory:///repair-example").await?, None);
+    /// # Ok(()) }) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](ErrorKind::NotFound) if there is no table; [`Corrupt`](ErrorKind::Corrupt) if the version before it
+    /// cannot be loaded, or if a checkpoint holds the version; [`Conflict`](ErrorKind::Conflict) if another repair is
+    /// under way; [`Unsupported`](ErrorKind::Unsupported) if the table has features that this crate cannot write;
+    /// [`Storage`](ErrorKind::Storage).
+    pub async fn drop_empty_tip(location: &str) -> Result<Option<Version>> {
+        let environment = Environment::system();
+        let storage = Storage::open(location, &environment)?;
+        Self::drop_empty_tip_in(storage, environment).await
+    }
+
+    /// As [`drop_empty_tip`](Self::drop_empty_tip), in a store of the caller's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`drop_empty_tip`](Self::drop_empty_tip).
+    pub async fn drop_empty_tip_in(
+        storage: Storage,
+        environment: Environment,
+    ) -> Result<Option<Version>> {
+        let Some(version) = empty_tip(&storage).await? else {
+            return Ok(None);
+        };
+        if let Some(before) = version.checked_sub(1) {
+            let before = Snapshot::at_version(&storage, &environment, before).await?;
+            check_writable(before.protocol(), before.metadata(), before.schema())?;
+        }
+        claim(&storage).await?;
+        let dropped = drop_if_still_empty(&storage, version).await;
+        // Whatever became of it, nothing more is deleted.
+        storage.delete(CLAIM).await?;
+        dropped
+    }
+}
+
+/// The newest version, if its commit file has no bytes.
+async fn empty_tip(storage: &Storage) -> Result<Option<Version>> {
+    let listed = storage.list(LOG_DIRECTORY, None).await?;
+    let newest = listed.iter().filter_map(commit).max();
+    let Some((version, size)) = newest else {
+        let message = "there is no table at this location";
+        return Err(
+            Error::not_found(Code::TableNotFound, message).with("table", storage.location())
+        );
+    };
+    if 0 < size {
+        return Ok(None);
+    }
+    let is_held = |object: &ObjectInfo| matches!(LogPath::of_key(&object.key), Some(LogPath::Checkpoint { version: held, .. }) if version <= held);
+    if listed.iter().any(is_held) {
+        let message = "the commit file is empty, but a checkpoint holds its version: another commit in its place would \
+                       differ from it; restore the file from a backup";
+        return Err(Error::corrupt(Code::CorruptCommit, message).with("version", version));
+    }
+    Ok(Some(version))
+}
+
+async fn claim(storage: &Storage) -> Result<()> {
+    match storage.put_if_absent(CLAIM, "{}".into()).await {
+        PutOutcome::Created => Ok(()),
+        PutOutcome::NotCreated(error) if error.kind() == ErrorKind::Conflict => {
+            let message = "another repair of this table is under way, or was killed; if none is running, delete the \
+                           object that says so";
+            Err(Error::conflict(Code::CommitConflict, message).with("path", CLAIM))
+        }
+        PutOutcome::NotCreated(error) => Err(error),
+    }
+}
+
+async fn drop_if_still_empty(storage: &Storage, version: Version) -> Result<Option<Version>> {
+    // Another repair may have been faster, and a commit may have taken the place.
+    if empty_tip(storage).await? != Some(version) {
+        return Ok(None);
+    }
+    storage.delete(&commit_key(version)).await?;
+    Ok(Some(version))
+}
+
+fn commit(object: &ObjectInfo) -> Option<(Version, u64)> {
+    match LogPath::of_key(&object.key)? {
+        LogPath::Commit { version } => Some((version, object.size)),
+        _ => None,
+    }
+}
