@@ -36,6 +36,10 @@ use crate::transaction::vacuum::LASTS_MILLIS;
 pub(super) const DELETIONS_IN_FLIGHT: usize = 16;
 /// How many rounds in a row may end before anything was deleted.
 const ROUNDS_IN_VAIN_MAX: usize = 3;
+/// How far the clocks of writers, of the store and of this machine may differ.
+const CLOCKS_DIFFER_MAX: Duration = Duration::from_secs(3_600);
+/// Who promises less than a day vouches for better clocks: this part of the promise is how far they may differ.
+const CLOCKS_DIFFER_PART: u32 = 24;
 
 /// Deletes what nobody needs; await it. See [`Table::vacuum`].
 #[derive(Debug, Clone)]
@@ -92,7 +96,8 @@ impl Table {
 }
 
 impl Vacuum {
-    /// How long files that a version took away are kept. Unset: `delta.deletedFileRetentionDuration`, a week.
+    /// How long files that a version took away are kept. Unset: `delta.deletedFileRetentionDuration`, a week. Clocks
+    /// differ, so files are kept an hour longer than that property promises, or a 24th of the promise if that is less.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.retention = Some(retention);
         self
@@ -216,8 +221,13 @@ impl Vacuum {
             return Err(invalid(message).with("promised_hours", promised.as_secs() / 3_600));
         }
         let now = snapshot.environment().now_millis();
+        let least = match self.unsafe_retention {
+            true => Duration::ZERO,
+            false => promised.saturating_add(clocks_differ(promised)),
+        };
         let before = |duration: Duration| {
-            now.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+            let millis = duration.max(least).as_millis();
+            now.saturating_sub(i64::try_from(millis).unwrap_or(i64::MAX))
         };
         Ok(Times {
             removed: before(retention),
@@ -266,6 +276,11 @@ struct Times {
     removed: i64,
     /// Files that no commit named may go if they were last written before.
     unknown: i64,
+}
+
+/// How much longer than promised files are kept: the log's times are those of the clocks of many machines.
+fn clocks_differ(promised: Duration) -> Duration {
+    CLOCKS_DIFFER_MAX.min(promised / CLOCKS_DIFFER_PART)
 }
 
 /// Names of partition columns as directories spell them: logical and physical.

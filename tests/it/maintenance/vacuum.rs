@@ -323,6 +323,44 @@ async fn c_8_a_compactor_that_was_paused_brings_nothing_back() {
     );
 }
 
+/// A file that a writer with a slow clock took away looks older than it is.
+#[tokio::test]
+async fn c_6_a_file_stays_as_long_as_promised_though_clocks_differ() {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    // How long the table promises, and how far the writer's clock is behind.
+    for (promise, promised, behind) in [
+        ("interval 7 days", days(7), minutes(59)),
+        ("interval 12 hours", minutes(12 * 60), minutes(29)),
+    ] {
+        let store = Faulty::default();
+        let (world, clock) = Ahead::environment();
+        store.follow(&world);
+        let table = Table::create_in(
+            storage_in(&store, &world),
+            world,
+            crate::support::id_schema(),
+        )
+        .property("delta.deletedFileRetentionDuration", promise)
+        .await
+        .unwrap();
+        table.append(ids([1])).await.unwrap();
+        let slow = Clock::default();
+        slow.back(behind);
+        let writer = again(&store, &table, &slow).await;
+        writer.overwrite(ids([2])).await.unwrap();
+
+        clock.forward(promised - minutes(1));
+        assert_eq!(table.vacuum().await.unwrap().files, 0, "{promise}");
+        let old = table.snapshot_at(1).await.unwrap();
+        assert_eq!(ids_of(&old).await.unwrap(), [1], "{promise}");
+        // Asked for longer than that, no margin comes on top.
+        clock.forward(minutes(3) + behind);
+        let longer = table.vacuum().retention(promised + behind + minutes(60));
+        assert_eq!(longer.await.unwrap().files, 0, "{promise}");
+        assert_eq!(table.vacuum().await.unwrap().files, 1, "{promise}");
+    }
+}
+
 #[tokio::test]
 async fn e_3_a_writer_commits_no_file_that_a_vacuum_under_way_may_take() {
     let store = Faulty::default();
@@ -418,10 +456,12 @@ async fn a_1_g_9_what_killed_writers_left_goes_after_the_grace_and_not_before() 
         "deletion_vector_killed.bin",
     ];
     let there = || left.map(|name| folder.join(name).exists());
-    left.iter().for_each(|name| age(name, 7 * 24 * 3_600 - 60));
+    // A week, and an hour because clocks differ.
+    let grace = (7 * 24 + 1) * 3_600;
+    left.iter().for_each(|name| age(name, grace - 60));
     let kept = table.vacuum().await.unwrap();
     assert_eq!((kept.files, kept.unpublished, there()), (0, 0, [true; 4]));
-    left.iter().for_each(|name| age(name, 7 * 24 * 3_600 + 60));
+    left.iter().for_each(|name| age(name, grace + 60));
     let swept = table.vacuum().await.unwrap();
     assert_eq!(
         (swept.files, swept.unpublished, there()),
