@@ -8,7 +8,7 @@ use headwater::predicate::{Predicate, col};
 use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, CommitStatus, ErrorKind, Resolution, Table};
 
-use crate::support::hasty::{Ahead, Clock};
+use crate::support::hasty::{self, Ahead, Clock};
 use crate::support::store::{Answer, Faulty, Request, When};
 use crate::support::{commit_key, create, create_hasty, id_schema, ids, ids_of, open, storage_in};
 
@@ -311,7 +311,7 @@ async fn a_7_a_refusal_after_an_open_attempt_to_create_does_not_settle_it() {
     let late = When::Late(10_000);
     store.fail(Request::Put, "0.json", 1, late, Answer::TimedOut);
     store.fail(Request::Put, "0.json", 1_000, When::Before, Answer::Denied);
-    let environment = crate::support::hasty::environment();
+    let environment = hasty::environment();
     let storage = storage_in(&store, &environment);
     let unknown = Table::create_in(storage, environment, id_schema()).await;
     assert_eq!(unknown.unwrap_err().code(), Code::CommitUnknown);
@@ -489,6 +489,36 @@ async fn a_13_transactions_of_one_moment_have_different_ids() {
         .map(|entry| entry.info.txn_id.clone().unwrap())
         .collect();
     assert_eq!(txns.len(), history.len());
+}
+
+#[tokio::test]
+async fn a_13_two_writers_of_one_seed_and_one_millisecond_both_land() {
+    let store = Faulty::default();
+    create(&store).await;
+    let writer = |number| {
+        let world = hasty::actor(number);
+        Table::open_in(storage_in(&store, &world), world)
+    };
+    let (one, two) = (writer(1).await.unwrap(), writer(2).await.unwrap());
+    let first = one.clone();
+    store.before_put("1.json", async move {
+        first.append(ids([1])).await.unwrap();
+    });
+    // It meets the other's commit where it wanted to put its own, and must not take it for that.
+    assert_eq!(two.append(ids([2])).await.unwrap().version, 2);
+    let newest = two.refresh().await.unwrap();
+    assert_eq!(ids_of(&newest).await.unwrap(), [1, 2]);
+    let attempts = store.puts().into_iter();
+    let infos: Vec<serde_json::Value> = attempts
+        .filter(|(path, _)| path.ends_with("1.json"))
+        .map(|(_, bytes)| {
+            serde_json::from_slice(bytes.split(|byte| *byte == b'\n').next().unwrap()).unwrap()
+        })
+        .map(|line: serde_json::Value| line["commitInfo"].clone())
+        .collect();
+    assert_eq!(infos.len(), 2);
+    assert_eq!(infos[0]["timestamp"], infos[1]["timestamp"]);
+    assert_ne!(infos[0]["txnId"], infos[1]["txnId"]);
 }
 
 #[tokio::test]

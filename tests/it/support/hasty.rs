@@ -21,7 +21,16 @@ struct Hasty {
 
 /// A fresh world.
 pub(crate) fn environment() -> Environment {
-    Environment::new(Arc::new(Hasty::default()))
+    actor(0)
+}
+
+/// The world as one of several sees it that begin at one moment, with one seed, but each with a stream of its own.
+pub(crate) fn actor(number: u64) -> Environment {
+    let draws = AtomicU64::new(number << 32);
+    Environment::new(Arc::new(Hasty {
+        draws,
+        ..Hasty::default()
+    }))
 }
 
 impl Host for Hasty {
