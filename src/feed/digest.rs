@@ -5,7 +5,7 @@ use std::fmt;
 use futures::TryStreamExt;
 
 use crate::error::{Code, Result};
-use crate::log::checkpoint::{FileColumns, StatsWanted};
+use crate::log::checkpoint::FileColumns;
 use crate::snapshot::Snapshot;
 
 /// 128 bits of BLAKE3: equal for what is equal, and for nothing else that anyone could find. Prints as 32 hexadecimal
@@ -78,11 +78,7 @@ impl Snapshot {
     /// key, size (8 bytes), and by name each partition column with its value, all fields, a null value eight bytes of
     /// ones. Frozen: states of training feeds depend on it.
     async fn digest_of_files(&self) -> Result<Digest> {
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let mut files = Vec::new();
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {

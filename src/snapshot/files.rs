@@ -58,11 +58,7 @@ impl Snapshot {
 impl Snapshot {
     /// Whether the file of this path, as it stands in the log, is live, whatever of it is deleted.
     pub(crate) async fn has_file(&self, path: &str) -> Result<bool> {
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let path = canonical_path(path);
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
@@ -75,11 +71,7 @@ impl Snapshot {
 
     /// Whether a live file has a deletion vector in the same file as this one.
     pub(crate) async fn has_vector_file(&self, vector: &DeletionVectorDescriptor) -> Result<bool> {
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
             let vectors = (0..batch.len()).filter_map(|row| batch.add(row).deletion_vector);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 
 use crate::error::{Code, Result};
-use crate::log::checkpoint::{FileColumns, StatsWanted};
+use crate::log::checkpoint::FileColumns;
 use crate::log::commit::Commit;
 use crate::snapshot::Snapshot;
 
@@ -28,11 +28,7 @@ impl Known {
     }
 
     async fn read(snapshot: &Snapshot) -> Result<Self> {
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let mut known = BTreeSet::new();
         let mut batches = snapshot.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {

@@ -42,6 +42,15 @@ pub(crate) enum StatsWanted {
 }
 
 impl FileColumns {
+    /// What tells one file from another, and which of its rows are deleted.
+    pub(crate) fn least() -> Self {
+        Self {
+            stats: StatsWanted::None,
+            tags: false,
+            partition_values_parsed: false,
+        }
+    }
+
     /// Everything that is needed to write the actions again.
     pub(crate) fn all() -> Self {
         Self {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::{Code, Error, ErrorKind, Result};
-use crate::log::checkpoint::{FileColumns, StatsWanted};
+use crate::log::checkpoint::FileColumns;
 use crate::log::commit::{self, Commit};
 use crate::log::files::FileBatch;
 use crate::log::removes::RemoveBatch;
@@ -74,11 +74,7 @@ impl Keep {
     }
 
     async fn version_once(&mut self, snapshot: &Snapshot, cutoff_millis: i64) -> Result<()> {
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let mut files = snapshot.files(columns).await?;
         while let Some(batch) = files.try_next().await? {
             self.adds(&batch)?;

@@ -8,7 +8,7 @@ use roaring::RoaringTreemap;
 
 use crate::data::reader::{DataFile, deleted_rows};
 use crate::error::{Code, Error, Result};
-use crate::log::checkpoint::{FileColumns, StatsWanted};
+use crate::log::checkpoint::FileColumns;
 use crate::log::commit::Commit;
 use crate::protocol::Version;
 use crate::protocol::action::{Add, PartitionValues, Remove};
@@ -153,11 +153,7 @@ async fn said_before(
     if let Some(before) = version.checked_sub(1) {
         let before =
             Snapshot::load_at(end.storage(), end.environment(), At::Version(before)).await?;
-        let columns = FileColumns {
-            stats: StatsWanted::None,
-            tags: false,
-            partition_values_parsed: false,
-        };
+        let columns = FileColumns::least();
         let mut batches = before.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
             for row in 0..batch.len() {

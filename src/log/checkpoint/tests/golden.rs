@@ -272,11 +272,7 @@ async fn statistics_that_nobody_asked_for_stay_in_storage() {
     let reader = CheckpointReader::open(&storage, found.last().unwrap())
         .await
         .unwrap();
-    let columns = FileColumns {
-        stats: StatsWanted::None,
-        tags: false,
-        partition_values_parsed: false,
-    };
+    let columns = FileColumns::least();
     let (files, _) = read(&reader, columns).await.unwrap();
     let names: Vec<_> = files[0]
         .schema()
