@@ -20,6 +20,9 @@ use crate::snapshot::Snapshot;
 use crate::storage::Storage;
 use crate::transaction::Operation;
 
+/// How many tombstones of one commit say which values their files held.
+const BOUNDED_TOMBSTONES_MAX: usize = 10_000;
+
 /// Rows, by what they have in common.
 #[derive(Debug, Clone)]
 pub(crate) enum ReadRows {
@@ -485,6 +488,12 @@ impl Draft {
         actions
     }
 
+    /// Whether tombstones say which values their files held. Other writers tell by that whether rows went that they have
+    /// read; where only files went, nobody asks, and of very many the log would be mostly that.
+    fn says_bounds(&self) -> bool {
+        self.data_change && self.files.removes.len() <= BOUNDED_TOMBSTONES_MAX
+    }
+
     /// Spec: [Add File and Remove File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file):
     /// a tombstone names the deletion vector that the file had.
     fn removed(&self, file: &Add, now_millis: i64) -> Remove {
@@ -495,7 +504,7 @@ impl Draft {
             extended_file_metadata: Some(true),
             partition_values: Some(file.partition_values.clone()),
             size: Some(file.size),
-            stats: file.stats.clone(),
+            stats: file.stats.clone().filter(|_| self.says_bounds()),
             tags: file.tags.clone(),
             deletion_vector: file.deletion_vector.clone(),
             base_row_id: file.base_row_id,

@@ -9,7 +9,7 @@ use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, CommitStatus, ErrorKind, Table};
 
 use crate::support::store::Faulty;
-use crate::support::{create, ids, ids_of, open, storage};
+use crate::support::{commit_key, create, ids, ids_of, open, storage};
 
 async fn partitioned(store: &Faulty) -> Table {
     let schema = Schema::new([
@@ -57,6 +57,32 @@ async fn a_whole_table_is_replaced_and_older_versions_stay() {
     let emptied = table.overwrite(nothing).await.unwrap();
     assert_eq!((emptied.version, emptied.files_removed), (4, 1));
     assert_eq!(ids_of(&table.snapshot()).await.unwrap(), [] as [i64; 0]);
+}
+
+/// Tombstones say which values went, so that other writers need not fear for what they read: but not so many that the
+/// commit is mostly that.
+#[tokio::test]
+async fn tombstones_say_bounds_unless_there_are_very_many() {
+    for (files, bounded) in [(10_000, true), (10_001, false)] {
+        let store = Faulty::default();
+        let table = create(&store).await;
+        let added = |n| {
+            let stats = r#"{\"numRecords\":1,\"minValues\":{\"id\":1},\"maxValues\":{\"id\":1},\"nullCount\":{\"id\":0}}"#;
+            format!(
+                r#"{{"add":{{"path":"{n}.parquet","partitionValues":{{}},"size":9,"modificationTime":0,"dataChange":true,"stats":"{stats}"}}}}"#
+            )
+        };
+        let lines: Vec<String> = (0..files).map(added).collect();
+        store.place(&commit_key(1), lines.join("\n")).await;
+        table.overwrite(ids([7])).await.unwrap();
+        let bytes = store.bytes(&commit_key(2)).await;
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let tombstones = text.lines().filter(|line| line.contains("\"remove\""));
+        let says_bounds: Vec<bool> = tombstones.map(|line| line.contains("numRecords")).collect();
+        assert_eq!(says_bounds, vec![bounded; files]);
+        let left = ids_of(&table.refresh().await.unwrap()).await.unwrap();
+        assert_eq!(left, [7]);
+    }
 }
 
 /// P09: overwriting at once never multiplies rows; each version holds one writer's rows.

@@ -19,6 +19,8 @@ pub(super) struct Wanted {
     pub(super) target_bytes: u64,
     /// How many bytes are rewritten for one commit, about.
     pub(super) commit_bytes: u64,
+    /// How many files go with one commit, about.
+    pub(super) commit_files: usize,
     /// How many small files make it worth the while.
     pub(super) files_min: usize,
 }
@@ -54,10 +56,11 @@ pub(super) fn choose(files: Vec<Candidate>, wanted: Wanted) -> Vec<Group> {
         .collect();
     // Stable: partitions of one age stay in their order.
     groups.sort_by_key(|inputs| inputs.first().map(|file| file.add.modification_time));
-    let mut bytes = 0_u64;
+    let (mut bytes, mut count) = (0_u64, 0);
     let fits = |inputs: &Vec<Candidate>| {
-        let is_first_or_fits = bytes < wanted.commit_bytes.max(1);
+        let is_first_or_fits = bytes < wanted.commit_bytes.max(1) && count < wanted.commit_files;
         bytes = bytes.saturating_add(total(inputs));
+        count += inputs.len();
         is_first_or_fits
     };
     let chosen = groups.into_iter().take_while(fits);
@@ -78,7 +81,7 @@ fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Vec<Candidate>> {
     let (mut bytes, mut length) = (0_u64, 0);
     for file in &files {
         // Two at least: one by itself would stay what it is, and what comes after it would wait for ever.
-        if 2 <= length && wanted.commit_bytes <= bytes {
+        if 2 <= length && (wanted.commit_bytes <= bytes || wanted.commit_files <= length) {
             break;
         }
         bytes = bytes.saturating_add(size(&file.add));
@@ -138,6 +141,7 @@ mod tests {
     const WANTED: Wanted = Wanted {
         target_bytes: 1_000,
         commit_bytes: 100_000,
+        commit_files: 1_000,
         files_min: 2,
     };
 
@@ -277,12 +281,27 @@ mod tests {
         let wanted = Wanted {
             target_bytes: 128,
             commit_bytes: 256,
+            commit_files: 1_000,
             files_min: 8,
         };
         assert_eq!(chosen(appends.clone(), wanted)[0].len(), 6);
         let settled = settle(appends, wanted);
         assert!(settled.len() < 12, "{}", settled.len());
         assert_eq!(settled.iter().map(|file| file.add.size).sum::<i64>(), 1_000);
+    }
+
+    #[test]
+    fn very_many_files_go_with_several_commits_however_small_they_are() {
+        let files: Vec<_> = (0..9).map(|n| file(&format!("{n}"), "1", 1)).collect();
+        let mut parts = files.clone();
+        parts.extend((0..9).map(|n| file(&format!("x{n}"), "2", 1)));
+        let wanted = Wanted {
+            commit_files: 4,
+            ..WANTED
+        };
+        assert_eq!(chosen(files.clone(), wanted), [["0", "1", "2", "3"]]);
+        assert_eq!(chosen(parts, wanted).len(), 1);
+        assert_eq!(settle(files, wanted).len(), 1);
     }
 
     #[test]
@@ -306,6 +325,7 @@ mod tests {
         let wanted = Wanted {
             target_bytes: 128,
             commit_bytes: 256,
+            commit_files: 1_000,
             files_min: 8,
         };
         let groups = chosen(files, wanted);
@@ -337,11 +357,19 @@ mod tests {
     #[test]
     fn whatever_the_sizes_it_ends_and_leaves_less_than_is_worth_the_while() {
         for partitions in [1, 3, 46] {
-            for commit_bytes in [1, 90, 256, 100_000] {
+            for (commit_bytes, commit_files) in [
+                (1, 100),
+                (90, 100),
+                (256, 100),
+                (100_000, 100),
+                (100_000, 1),
+                (100_000, 3),
+            ] {
                 for files_min in [2, 8] {
                     let wanted = Wanted {
                         target_bytes: 128,
                         commit_bytes,
+                        commit_files,
                         files_min,
                     };
                     let files = (0..partitions * 12).map(|n| {
@@ -354,7 +382,10 @@ mod tests {
                         let small = settled.iter().filter(|file| {
                             file.add.partition_values["p"] == part && is_candidate(file, wanted)
                         });
-                        assert!(small.count() < files_min, "{partitions} {commit_bytes}");
+                        assert!(
+                            small.count() < files_min,
+                            "{partitions} {commit_bytes} {commit_files}"
+                        );
                     }
                 }
             }

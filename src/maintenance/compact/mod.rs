@@ -39,6 +39,8 @@ use crate::transaction::{CommitStatus, Draft};
 
 /// How many bytes are rewritten for one commit, about: what a lost race costs, at most.
 const COMMIT_BYTES: u64 = 4 << 30;
+/// How many files go with one commit, about: the log holds a line for each, and this process a struct.
+const COMMIT_FILES: usize = 20_000;
 /// How many commits one run makes at most; each one leaves less to do.
 const COMMITS_MAX: usize = 10_000;
 /// How often a commit is made half as large because the last one was in vain.
@@ -192,6 +194,7 @@ impl Compact {
         Wanted {
             target_bytes: self.target_bytes.unwrap_or_else(of_table),
             commit_bytes: self.commit_bytes,
+            commit_files: COMMIT_FILES,
             files_min: self.files_min,
         }
     }
