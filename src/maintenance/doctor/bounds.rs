@@ -22,14 +22,14 @@ use crate::protocol::value::Scalar;
 const BATCH_ROWS: usize = 8_192;
 
 /// A column with bounds: logical and physical path, and type.
-struct Leaf {
+pub(super) struct Leaf {
     logical: Vec<String>,
-    physical: Vec<String>,
-    data_type: PrimitiveType,
-    was_float: bool,
+    pub(super) physical: Vec<String>,
+    pub(super) data_type: PrimitiveType,
+    pub(super) was_float: bool,
 }
 
-fn leaves(schema: &Schema, names: ColumnNames) -> Vec<Leaf> {
+pub(super) fn leaves(schema: &Schema, names: ColumnNames) -> Vec<Leaf> {
     let mut found = Vec::new();
     let mut open = vec![(schema, Vec::new(), Vec::new())];
     while let Some((schema, logical, physical)) = open.pop() {

@@ -13,9 +13,11 @@ use crate::protocol::statistics::FileStatistics;
 /// How bad a difference is, what it is, and how often it is there.
 type Difference = (Grade, &'static str, usize);
 
-/// Says in what a checkpoint differs from the replay of the commits up to its version.
+/// Says in what a checkpoint differs from the replay of the commits up to its version. Of `bolder` files it is known
+/// already that it says more.
 pub(super) fn compare(
     (replay, found): (&State, &State),
+    bolder: usize,
     files: &CheckpointFiles,
     report: &mut Report,
 ) {
@@ -25,6 +27,8 @@ pub(super) fn compare(
     let tombstones = lost_tombstones(replay, found, files);
     let what = "it lacks tombstones that had not expired";
     all.push((Grade::Damage, what, tombstones));
+    let what = "it says narrower bounds or other numbers of nulls, so pruning may lose rows";
+    all.push((Grade::Rows, what, bolder));
     for (grade, what, count) in all.into_iter().filter(|(_, _, count)| 0 < *count) {
         let message = format!("a checkpoint differs from the commits before it: {what}");
         let finding = report.find(grade, "checkpoint_differs", message);

@@ -9,7 +9,7 @@ use crate::log::hint;
 use crate::log::path::{CheckpointKind, LAST_CHECKPOINT_KEY, LOG_DIRECTORY, LogPath};
 use crate::log::segment::CheckpointFiles;
 use crate::maintenance::doctor::state::State;
-use crate::maintenance::doctor::{Doctor, Grade, Report, checkpoints, checksum};
+use crate::maintenance::doctor::{Doctor, Grade, Report, checkpoints, checksum, summaries};
 use crate::protocol::Version;
 use crate::protocol::feature::{check_columns, check_readable};
 use crate::storage::ObjectInfo;
@@ -163,11 +163,33 @@ async fn restart(
 }
 
 /// The state in a checkpoint, or why it cannot be read.
-pub(super) async fn open(doctor: &Doctor, files: &CheckpointFiles) -> Result<Result<State, Error>> {
-    let opened = async {
+async fn open(doctor: &Doctor, files: &CheckpointFiles) -> Result<Result<State, Error>> {
+    readable(async {
         let reader = CheckpointReader::open(&doctor.storage, files).await?;
         State::of_checkpoint(&reader).await
-    };
+    })
+    .await
+}
+
+/// Holds a checkpoint against what the commits add up to, or says why it cannot be read.
+async fn hold(
+    doctor: &Doctor,
+    state: &State,
+    files: &CheckpointFiles,
+    report: &mut Report,
+) -> Result<Result<(), Error>> {
+    readable(async {
+        let reader = CheckpointReader::open(&doctor.storage, files).await?;
+        let found = State::of_checkpoint(&reader).await?;
+        let bolder = summaries::bolder(state, &reader).await?;
+        checkpoints::compare((state, &found), bolder, files, report);
+        Ok(())
+    })
+    .await
+}
+
+/// Tells what cannot be read from what the store does not give.
+async fn readable<T>(opened: impl Future<Output = Result<T>>) -> Result<Result<T, Error>> {
     match opened.await {
         Err(error) if error.kind() == ErrorKind::Storage => Err(error),
         other => Ok(other),
@@ -183,11 +205,8 @@ async fn examine_version(
     report: &mut Report,
 ) -> Result<()> {
     for files in listing.checkpoints.get(&version).into_iter().flatten() {
-        match open(doctor, files).await? {
-            Ok(found) => {
-                report.checkpoints = report.checkpoints.saturating_add(1);
-                checkpoints::compare((state, &found), files, report);
-            }
+        match hold(doctor, state, files, report).await? {
+            Ok(()) => report.checkpoints = report.checkpoints.saturating_add(1),
             Err(error) => {
                 report
                     .failed(Grade::Damage, "corrupt_checkpoint", &error)

@@ -19,6 +19,7 @@ mod checksum;
 mod files;
 mod log;
 mod state;
+mod summaries;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -180,3 +180,37 @@ async fn b_14_a_checkpoint_that_says_another_number_of_rows() {
     .await;
     assert_finds(&store, Grade::Rows, "checkpoint_differs").await;
 }
+
+#[tokio::test]
+async fn b_14_a_checkpoint_that_says_more_of_values_than_the_commits_did() {
+    let changes: [(bool, Change); 7] = [
+        (true, |stats| stats["minValues"]["id"] = json!(31)),
+        (true, |stats| stats["maxValues"]["id"] = json!(31)),
+        (true, |stats| stats["nullCount"]["id"] = json!(1)),
+        // Who says less prunes less, and that is all.
+        (false, |stats| stats["minValues"]["id"] = json!(29)),
+        (false, |stats| stats["maxValues"]["id"] = json!(40)),
+        (false, |stats| drop(stats["minValues"].take())),
+        (false, |stats| drop(stats["nullCount"].take())),
+    ];
+    for (turn, (is_bolder, change)) in changes.into_iter().enumerate() {
+        let store = Faulty::default();
+        sound(&store).await;
+        replace_checkpoint(&store, 5, async |store| {
+            change_adds(store, 5, |add| with_stats(add, change)).await;
+        })
+        .await;
+        if is_bolder {
+            let report = examine(&store).await;
+            let mut findings = report.findings.iter();
+            let finding = findings.find(|finding| finding.message.contains("narrower bounds"));
+            let finding = finding.unwrap_or_else(|| panic!("{turn}: {report:#?}"));
+            assert_eq!(
+                (finding.grade, finding.code),
+                (Grade::Rows, "checkpoint_differs")
+            );
+        } else {
+            assert_eq!(found(&store).await, [], "{turn}");
+        }
+    }
+}
