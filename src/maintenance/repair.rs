@@ -4,16 +4,17 @@
 //! does not say, so nothing takes it back unasked.
 
 use crate::environment::Environment;
-use crate::error::{Code, Error, ErrorKind, Result};
+use crate::error::{Code, Error, Result};
 use crate::log::path::{LOG_DIRECTORY, LogPath, commit_key};
+use crate::maintenance::vacuum::{delete_all, drop_hold};
 use crate::protocol::Version;
 use crate::protocol::feature::check_writable;
 use crate::snapshot::Snapshot;
-use crate::storage::{ObjectInfo, PutOutcome, Storage};
+use crate::storage::{ObjectInfo, Storage};
 use crate::table::Table;
 
-/// Held while a commit file is taken back: two that do so at one time could take what was committed in between.
-const CLAIM: &str = "_headwater/repair.json";
+/// Claims of repairs that are under way: two at one time could take back what was committed in between.
+const CLAIMS: &str = "_headwater/repairs";
 
 impl Table {
     /// Takes the newest version back if its commit file has no bytes, and hands it back; `None` if it has some, and
@@ -33,10 +34,10 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound) if there is no table; [`Corrupt`](ErrorKind::Corrupt) if the version before it
-    /// cannot be loaded, or if a checkpoint holds the version; [`Conflict`](ErrorKind::Conflict) if another repair is
-    /// under way; [`Unsupported`](ErrorKind::Unsupported) if the table has features that this crate cannot write;
-    /// [`Storage`](ErrorKind::Storage).
+    /// [`NotFound`](crate::ErrorKind::NotFound) if there is no table; [`Corrupt`](crate::ErrorKind::Corrupt) if the version before it
+    /// cannot be loaded, or if a checkpoint holds the version; [`Conflict`](crate::ErrorKind::Conflict) if another repair is
+    /// under way; [`Unsupported`](crate::ErrorKind::Unsupported) if the table has features that this crate cannot write;
+    /// [`Storage`](crate::ErrorKind::Storage).
     pub async fn drop_empty_tip(location: &str) -> Result<Option<Version>> {
         let environment = Environment::system();
         let storage = Storage::open(location, &environment)?;
@@ -59,10 +60,10 @@ impl Table {
             let before = Snapshot::at_version(&storage, &environment, before).await?;
             check_writable(before.protocol(), before.metadata(), before.schema())?;
         }
-        claim(&storage).await?;
+        let claim = claim(&storage, &environment).await?;
         let dropped = drop_if_still_empty(&storage, version).await;
         // Whatever became of it, nothing more is deleted.
-        storage.delete(CLAIM).await?;
+        drop_hold(&storage, &claim).await?;
         dropped
     }
 }
@@ -89,15 +90,20 @@ async fn empty_tip(storage: &Storage) -> Result<Option<Version>> {
     Ok(Some(version))
 }
 
-async fn claim(storage: &Storage) -> Result<()> {
-    match storage.put_if_absent(CLAIM, "{}".into()).await {
-        PutOutcome::Created => Ok(()),
-        PutOutcome::NotCreated(error) if error.kind() == ErrorKind::Conflict => {
+/// Says that a repair is under way, and hands back the key of that claim. Of two that do so at one time each sees the
+/// other's, or the one that is late finds what the other has done.
+async fn claim(storage: &Storage, environment: &Environment) -> Result<String> {
+    let ours = format!("{CLAIMS}/{}.json", environment.uuid());
+    storage.put(&ours, "{}".into()).await?;
+    let claims = storage.list(CLAIMS, None).await?;
+    match claims.into_iter().find(|claim| claim.key != ours) {
+        None => Ok(ours),
+        Some(other) => {
+            drop_hold(storage, &ours).await?;
             let message = "another repair of this table is under way, or was killed; if none is running, delete the \
                            object that says so";
-            Err(Error::conflict(Code::CommitConflict, message).with("path", CLAIM))
+            Err(Error::conflict(Code::CommitConflict, message).with("path", other.key))
         }
-        PutOutcome::NotCreated(error) => Err(error),
     }
 }
 
@@ -106,7 +112,7 @@ async fn drop_if_still_empty(storage: &Storage, version: Version) -> Result<Opti
     if empty_tip(storage).await? != Some(version) {
         return Ok(None);
     }
-    storage.delete(&commit_key(version)).await?;
+    delete_all(storage, vec![commit_key(version)]).await?;
     Ok(Some(version))
 }
 

@@ -82,7 +82,7 @@ async fn b_4_a_repair_that_is_late_takes_no_commit() {
     let store = Faulty::default();
     with_empty_tip(&store).await;
     let other = store.clone();
-    store.before_put("repair.json", async move {
+    store.before_put(".json", async move {
         assert_eq!(repair(&other).await.unwrap(), Some(2));
         open(&other).await.unwrap().append(ids([2])).await.unwrap();
     });
@@ -95,13 +95,13 @@ async fn b_4_a_repair_that_is_late_takes_no_commit() {
 async fn b_4_two_repairs_at_one_time_are_refused() {
     let store = Faulty::default();
     with_empty_tip(&store).await;
-    let claim = Path::from("table/_headwater/repair.json");
+    let claim = Path::from("table/_headwater/repairs/other.json");
     store.place(&claim, "{}").await;
     let refused = repair(&store).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     assert_eq!(
         refused.context_value("path"),
-        Some("_headwater/repair.json")
+        Some("_headwater/repairs/other.json")
     );
     assert!(store.paths().await.contains(&commit_key(2).to_string()));
 }
