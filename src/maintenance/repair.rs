@@ -81,8 +81,8 @@ async fn empty_tip(storage: &Storage) -> Result<Option<Version>> {
     if 0 < size {
         return Ok(None);
     }
-    let is_held = |object: &ObjectInfo| matches!(LogPath::of_key(&object.key), Some(LogPath::Checkpoint { version: held, .. }) if version <= held);
-    if listed.iter().any(is_held) {
+    let mut checkpoints = listed.iter().filter_map(checkpoint);
+    if checkpoints.any(|held| version <= held) {
         let message = "the commit file is empty, but a checkpoint holds its version: another commit in its place would \
                        differ from it; restore the file from a backup";
         return Err(Error::corrupt(Code::CorruptCommit, message).with("version", version));
@@ -114,6 +114,13 @@ async fn drop_if_still_empty(storage: &Storage, version: Version) -> Result<Opti
     }
     delete_all(storage, vec![commit_key(version)]).await?;
     Ok(Some(version))
+}
+
+fn checkpoint(object: &ObjectInfo) -> Option<Version> {
+    match LogPath::of_key(&object.key)? {
+        LogPath::Checkpoint { version, .. } => Some(version),
+        _ => None,
+    }
 }
 
 fn commit(object: &ObjectInfo) -> Option<(Version, u64)> {
