@@ -11,7 +11,7 @@ use crate::log::columns::{
     CommonColumns, boolean, filtered, int64, malformed, number, required, text, unmergeable,
 };
 use crate::log::key::{FileKey, canonical_path};
-use crate::protocol::action::{Add, DeletionVectorDescriptor, UnknownFields};
+use crate::protocol::action::{Add, DeletionVectorDescriptor, PartitionValues, UnknownFields};
 use crate::protocol::statistics::FileStatistics;
 
 /// Adds as columns: the fields of the `add` struct of a checkpoint, under their names.
@@ -133,6 +133,13 @@ impl FileBatch {
             .get(index, physical_name)
     }
 
+    /// All partition values, by physical column name.
+    pub(crate) fn partition_values(&self, index: usize) -> PartitionValues {
+        let common = &self.common;
+        let values = common.map(common.partition_values.as_ref(), index);
+        values.unwrap_or_default()
+    }
+
     /// A tag's value: `None` if the add does not have the tag or it is null.
     pub(crate) fn tag(&self, index: usize, name: &str) -> Option<&str> {
         self.common.tags.as_ref()?.get(index, name)?
@@ -176,9 +183,7 @@ impl FileBatch {
         let common = &self.common;
         Add {
             path: self.path(index).to_owned(),
-            partition_values: common
-                .map(common.partition_values.as_ref(), index)
-                .unwrap_or_default(),
+            partition_values: self.partition_values(index),
             size: self.size(index),
             modification_time: self.modification_time(index),
             data_change: self.data_change(index),

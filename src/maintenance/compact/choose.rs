@@ -2,11 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::action::Add;
-
-/// A file that compaction made full carries the size it was to have in this tag, so that it is never made again.
-pub(super) const TAG_FULL: &str = "headwater.full";
-
 /// A file below this share of the target is small, in percent.
 const SMALL_PERCENT: u64 = 75;
 /// A file of whose rows at least this share is deleted is worth rewriting by itself, in percent.
@@ -25,19 +20,24 @@ pub(super) struct Wanted {
     pub(super) files_min: usize,
 }
 
-/// Files of one partition that become fewer, in the order in which their rows are written.
+/// What is known of a file for the choice. There may be millions, so it is little.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Group {
-    pub(super) inputs: Vec<Add>,
-}
-
-/// What is known of a file for the choice.
-#[derive(Debug, Clone)]
 pub(super) struct Candidate {
-    pub(super) add: Add,
+    /// As the log spells it.
+    pub(super) path: String,
+    /// Which partition it is of: they are numbered.
+    pub(super) partition: usize,
+    pub(super) bytes: u64,
+    pub(super) modification_time: i64,
     /// Rows, deleted ones among them, where the log says it.
     pub(super) rows: Option<u64>,
+    pub(super) deleted: u64,
+    /// The size that it was to have, if compaction made it full.
+    pub(super) full: Option<u64>,
 }
+
+/// Files of one partition that become fewer, in the order in which their rows are written.
+pub(super) type Group = Vec<Candidate>;
 
 /// The groups to rewrite for one commit: those of the partition with the oldest file first, so that a partition that
 /// gets many files keeps none of the others waiting for ever. A second choice over what they become is empty, unless a
@@ -46,37 +46,30 @@ pub(super) fn choose(files: Vec<Candidate>, wanted: Wanted) -> Vec<Group> {
     let mut partitions: BTreeMap<_, Vec<Candidate>> = BTreeMap::new();
     for file in files {
         if is_candidate(&file, wanted) {
-            let partition = partitions.entry(file.add.partition_values.clone());
-            partition.or_default().push(file);
+            partitions.entry(file.partition).or_default().push(file);
         }
     }
-    let mut groups: Vec<Vec<Candidate>> = partitions
+    let mut groups: Vec<Group> = partitions
         .into_values()
         .filter_map(|files| group(files, wanted))
         .collect();
     // Stable: partitions of one age stay in their order.
-    groups.sort_by_key(|inputs| inputs.first().map(|file| file.add.modification_time));
+    groups.sort_by_key(|inputs| inputs.first().map(|file| file.modification_time));
     let (mut bytes, mut count) = (0_u64, 0);
-    let fits = |inputs: &Vec<Candidate>| {
+    let fits = |inputs: &Group| {
         let is_first_or_fits = bytes < wanted.commit_bytes.max(1) && count < wanted.commit_files;
         bytes = bytes.saturating_add(total(inputs));
         count += inputs.len();
         is_first_or_fits
     };
-    let chosen = groups.into_iter().take_while(fits);
-    let adds = |inputs: Vec<Candidate>| inputs.into_iter().map(|file| file.add).collect();
-    chosen
-        .map(|inputs| Group {
-            inputs: adds(inputs),
-        })
-        .collect()
+    groups.into_iter().take_while(fits).collect()
 }
 
 /// What is rewritten of a partition, oldest first; `None` if it is not worth the while.
-fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Vec<Candidate>> {
+fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Group> {
     files.sort_by(|left, right| {
-        let age = |file: &Candidate| file.add.modification_time;
-        (age(left), &left.add.path).cmp(&(age(right), &right.add.path))
+        let age = |file: &Candidate| file.modification_time;
+        (age(left), &left.path).cmp(&(age(right), &right.path))
     });
     let (mut bytes, mut length) = (0_u64, 0);
     for file in &files {
@@ -84,7 +77,7 @@ fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Vec<Candidate>> {
         if 2 <= length && (wanted.commit_bytes <= bytes || wanted.commit_files <= length) {
             break;
         }
-        bytes = bytes.saturating_add(size(&file.add));
+        bytes = bytes.saturating_add(file.bytes);
         length += 1;
     }
     // More than one commit's worth of files is enough, however few they are.
@@ -97,17 +90,12 @@ fn group(mut files: Vec<Candidate>, wanted: Wanted) -> Option<Vec<Candidate>> {
 fn total(files: &[Candidate]) -> u64 {
     files
         .iter()
-        .fold(0, |sum, file| sum.saturating_add(size(&file.add)))
+        .fold(0, |sum, file| sum.saturating_add(file.bytes))
 }
 
 fn is_candidate(file: &Candidate, wanted: Wanted) -> bool {
-    let tags = file.add.tags.as_ref();
-    let full = tags
-        .and_then(|tags| tags.get(TAG_FULL))
-        .and_then(Option::as_deref);
-    let full = full.and_then(|full| full.parse::<u64>().ok());
-    let is_full = full.is_some_and(|full| wanted.target_bytes <= full);
-    is_holey(file) || (is_small(size(&file.add), wanted) && !is_full)
+    let is_full = file.full.is_some_and(|full| wanted.target_bytes <= full);
+    is_holey(file) || (is_small(file.bytes, wanted) && !is_full)
 }
 
 /// Whether a file of this size is small enough to be joined with others.
@@ -118,10 +106,8 @@ pub(super) fn is_small(size: u64, wanted: Wanted) -> bool {
 
 /// Whether enough rows are deleted that reading past them costs more than writing the others once.
 fn is_holey(file: &Candidate) -> bool {
-    let deleted = file.add.deletion_vector.as_ref();
-    let deleted = deleted.map_or(0, |vector| vector.cardinality.unsigned_abs());
     let rows = file.rows.unwrap_or(0);
-    0 < deleted && rows.saturating_mul(DELETED_PERCENT) <= deleted.saturating_mul(100)
+    0 < file.deleted && rows.saturating_mul(DELETED_PERCENT) <= file.deleted.saturating_mul(100)
 }
 
 /// One small file by itself stays what it is.
@@ -129,14 +115,9 @@ fn is_worth_it(inputs: &[Candidate], files_min: usize) -> bool {
     files_min.max(2) <= inputs.len() || inputs.iter().any(is_holey)
 }
 
-fn size(add: &Add) -> u64 {
-    add.size.unsigned_abs()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::action::DeletionVectorDescriptor;
 
     const WANTED: Wanted = Wanted {
         target_bytes: 1_000,
@@ -145,64 +126,48 @@ mod tests {
         files_min: 2,
     };
 
-    fn file(path: &str, part: &str, size: i64) -> Candidate {
-        let add = Add {
+    fn file(path: &str, partition: usize, bytes: u64) -> Candidate {
+        Candidate {
             path: path.to_owned(),
-            partition_values: BTreeMap::from([("p".to_owned(), Some(part.to_owned()))]),
-            size,
+            partition,
+            bytes,
             modification_time: 0,
-            data_change: true,
-            stats: None,
-            tags: None,
-            deletion_vector: None,
-            base_row_id: None,
-            default_row_commit_version: None,
-            clustering_provider: None,
-            unknown: BTreeMap::new(),
-        };
-        let rows = Some(100);
-        Candidate { add, rows }
+            rows: Some(100),
+            deleted: 0,
+            full: None,
+        }
     }
 
-    fn holey(path: &str, size: i64, deleted: i64) -> Candidate {
-        let mut file = file(path, "1", size);
-        file.add.deletion_vector = Some(DeletionVectorDescriptor {
-            storage_type: "u".to_owned(),
-            path_or_inline_dv: String::new(),
-            offset: None,
-            size_in_bytes: 1,
-            cardinality: deleted,
-        });
-        file
+    fn holey(path: &str, bytes: u64, deleted: u64) -> Candidate {
+        Candidate {
+            deleted,
+            ..file(path, 1, bytes)
+        }
     }
 
     fn chosen(files: Vec<Candidate>, wanted: Wanted) -> Vec<Vec<String>> {
-        let paths = |group: Group| group.inputs.into_iter().map(|add| add.path).collect();
+        let paths = |group: Group| group.into_iter().map(|file| file.path).collect();
         choose(files, wanted).into_iter().map(paths).collect()
     }
 
     #[test]
     fn small_files_of_one_partition_meet_and_lonely_ones_stay() {
         let files = vec![
-            file("b", "1", 10),
-            file("a", "1", 700),
-            file("c", "2", 10),
-            file("large", "1", 750),
+            file("b", 1, 10),
+            file("a", 1, 700),
+            file("c", 2, 10),
+            file("large", 1, 750),
         ];
         assert_eq!(chosen(files, WANTED), [["a", "b"]]);
     }
 
     #[test]
     fn what_compaction_made_full_is_not_made_again_unless_files_are_to_be_larger() {
-        let full = |path: &str| {
-            let mut file = file(path, "1", 300);
-            file.add.tags = Some(BTreeMap::from([(
-                TAG_FULL.to_owned(),
-                Some("1000".to_owned()),
-            )]));
-            file
+        let full = |path: &str| Candidate {
+            full: Some(1_000),
+            ..file(path, 1, 300)
         };
-        assert!(chosen(vec![full("a"), full("b"), file("c", "1", 10)], WANTED).is_empty());
+        assert!(chosen(vec![full("a"), full("b"), file("c", 1, 10)], WANTED).is_empty());
         let larger = Wanted {
             target_bytes: 2_000,
             ..WANTED
@@ -215,14 +180,14 @@ mod tests {
         assert_eq!(chosen(vec![holey("a", 5_000, 20)], WANTED), [["a"]]);
         assert!(chosen(vec![holey("a", 5_000, 19)], WANTED).is_empty());
         assert_eq!(
-            chosen(vec![holey("a", 10, 1), file("b", "1", 10)], WANTED),
+            chosen(vec![holey("a", 10, 1), file("b", 1, 10)], WANTED),
             [["a", "b"]]
         );
     }
 
     #[test]
     fn a_commit_rewrites_about_as_much_as_is_wanted() {
-        let files: Vec<_> = (0..10).map(|n| file(&format!("{n}"), "1", 100)).collect();
+        let files: Vec<_> = (0..10).map(|n| file(&format!("{n}"), 1, 100)).collect();
         let little = Wanted {
             commit_bytes: 250,
             ..WANTED
@@ -237,23 +202,19 @@ mod tests {
         wanted: Wanted,
         turn: usize,
     ) -> Vec<Candidate> {
-        let inputs = all.iter().filter(|file| group.contains(&file.add.path));
-        let part = inputs.clone().next().unwrap().add.partition_values["p"]
-            .clone()
-            .unwrap();
-        let mut left: u64 = inputs.map(|file| size(&file.add)).sum();
+        let inputs = all.iter().filter(|file| group.contains(&file.path));
+        let part = inputs.clone().next().unwrap().partition;
+        let mut left: u64 = inputs.map(|file| file.bytes).sum();
         let mut outputs = Vec::new();
         while 0 < left {
             let size = left.min(wanted.target_bytes);
             left -= size;
             let name = format!("{turn}-{}-{}", group[0], outputs.len());
-            let mut output = file(&name, &part, size as i64);
-            output.add.modification_time = 1_000 + turn as i64;
-            if 0 < left {
-                let full = Some(wanted.target_bytes.to_string());
-                output.add.tags = Some(BTreeMap::from([(TAG_FULL.to_owned(), full)]));
-            }
-            outputs.push(output);
+            outputs.push(Candidate {
+                modification_time: 1_000 + turn as i64,
+                full: (0 < left).then_some(wanted.target_bytes),
+                ..file(&name, part, size)
+            });
         }
         outputs
     }
@@ -267,7 +228,7 @@ mod tests {
             }
             for group in groups {
                 let outputs = rewritten(&group, &files, wanted, turn);
-                files.retain(|file| !group.contains(&file.add.path));
+                files.retain(|file| !group.contains(&file.path));
                 files.extend(outputs);
             }
         }
@@ -277,7 +238,7 @@ mod tests {
     #[test]
     fn files_too_large_for_one_commit_together_are_rewritten_nevertheless() {
         // Five make a commit, eight would make it worth the while: without more, none ever was.
-        let appends: Vec<_> = (0..20).map(|n| file(&format!("{n:02}"), "1", 50)).collect();
+        let appends: Vec<_> = (0..20).map(|n| file(&format!("{n:02}"), 1, 50)).collect();
         let wanted = Wanted {
             target_bytes: 128,
             commit_bytes: 256,
@@ -287,14 +248,14 @@ mod tests {
         assert_eq!(chosen(appends.clone(), wanted)[0].len(), 6);
         let settled = settle(appends, wanted);
         assert!(settled.len() < 12, "{}", settled.len());
-        assert_eq!(settled.iter().map(|file| file.add.size).sum::<i64>(), 1_000);
+        assert_eq!(settled.iter().map(|file| file.bytes).sum::<u64>(), 1_000);
     }
 
     #[test]
     fn very_many_files_go_with_several_commits_however_small_they_are() {
-        let files: Vec<_> = (0..9).map(|n| file(&format!("{n}"), "1", 1)).collect();
+        let files: Vec<_> = (0..9).map(|n| file(&format!("{n}"), 1, 1)).collect();
         let mut parts = files.clone();
-        parts.extend((0..9).map(|n| file(&format!("x{n}"), "2", 1)));
+        parts.extend((0..9).map(|n| file(&format!("x{n}"), 2, 1)));
         let wanted = Wanted {
             commit_files: 4,
             ..WANTED
@@ -306,7 +267,7 @@ mod tests {
 
     #[test]
     fn files_as_large_as_a_commit_are_joined_in_twos() {
-        let files: Vec<_> = (0..4).map(|n| file(&format!("{n}"), "1", 300)).collect();
+        let files: Vec<_> = (0..4).map(|n| file(&format!("{n}"), 1, 300)).collect();
         let wanted = Wanted {
             commit_bytes: 256,
             ..WANTED
@@ -319,9 +280,9 @@ mod tests {
     #[test]
     fn lonely_files_of_many_partitions_take_nothing_of_what_a_commit_holds() {
         let mut files: Vec<_> = (0..46)
-            .map(|day| file(&format!("day-{day:02}"), &format!("{day:02}"), 90))
+            .map(|day| file(&format!("day-{day:02}"), day, 90))
             .collect();
-        files.extend((0..8).map(|n| file(&format!("small-{n}"), "99", 1)));
+        files.extend((0..8).map(|n| file(&format!("small-{n}"), 99, 1)));
         let wanted = Wanted {
             target_bytes: 128,
             commit_bytes: 256,
@@ -335,16 +296,15 @@ mod tests {
 
     #[test]
     fn the_partition_with_the_oldest_file_goes_first() {
-        let aged = |path: &str, part: &str, time: i64| {
-            let mut file = file(path, part, 200);
-            file.add.modification_time = time;
-            file
+        let aged = |path: &str, partition: usize, modification_time: i64| Candidate {
+            modification_time,
+            ..file(path, partition, 200)
         };
         let files = vec![
-            aged("a", "1", 50),
-            aged("b", "1", 60),
-            aged("c", "2", 7),
-            aged("d", "2", 70),
+            aged("a", 1, 50),
+            aged("b", 1, 60),
+            aged("c", 2, 7),
+            aged("d", 2, 70),
         ];
         let little = Wanted {
             commit_bytes: 100,
@@ -373,15 +333,14 @@ mod tests {
                         files_min,
                     };
                     let files = (0..partitions * 12).map(|n| {
-                        let size = 1 + i64::from(n) * 37 % 95;
-                        file(&format!("{n:03}"), &format!("{}", n % partitions), size)
+                        let size = 1 + n as u64 * 37 % 95;
+                        file(&format!("{n:03}"), n % partitions, size)
                     });
                     let settled = settle(files.collect(), wanted);
                     for part in 0..partitions {
-                        let part = Some(part.to_string());
-                        let small = settled.iter().filter(|file| {
-                            file.add.partition_values["p"] == part && is_candidate(file, wanted)
-                        });
+                        let small = settled
+                            .iter()
+                            .filter(|file| file.partition == part && is_candidate(file, wanted));
                         assert!(
                             small.count() < files_min,
                             "{partitions} {commit_bytes} {commit_files}"

@@ -27,7 +27,7 @@ use crate::error::{Code, Result};
 use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
 use crate::log::key::canonical_path;
 use crate::maintenance::compact::choose::{Candidate, Group, Wanted, choose, is_small};
-use crate::maintenance::compact::rewrite::{Rewritten, rewrite};
+use crate::maintenance::compact::rewrite::{Rewritten, TAG_FULL, rewrite};
 use crate::operation::{Verb, carry_out_one};
 use crate::protocol::Version;
 use crate::protocol::action::{Add, DeletionVectorDescriptor};
@@ -185,7 +185,7 @@ impl Compact {
     /// How many groups of files would become fewer.
     pub(super) async fn groups(&self, state: &Snapshot) -> Result<usize> {
         let wanted = self.wanted(state);
-        let live = live_files(state, wanted, &BTreeSet::new()).await?;
+        let (_, live) = live_files(state, wanted, &BTreeSet::new()).await?;
         Ok(choose(live.candidates, wanted).len())
     }
 
@@ -239,11 +239,10 @@ struct Step {
 
 impl Step {
     async fn stage_files(&mut self, draft: &mut Draft) -> Result<()> {
-        let state = draft.state().clone();
-        let mut wanted = self.options.wanted(&state);
+        let mut wanted = self.options.wanted(draft.state());
         let inputs = self.rewritten.iter().flat_map(|done| &done.inputs);
         let watched = inputs.map(|input| canonical_path(&input.path).into_owned());
-        let live = live_files(&state, wanted, &watched.collect()).await?;
+        let (state, live) = live_files(draft.state(), wanted, &watched.collect()).await?;
         let had_work = !self.rewritten.is_empty();
         self.keep_what_holds(&state, &live);
         if self.rewritten.is_empty() {
@@ -252,9 +251,9 @@ impl Step {
             }
             wanted.commit_bytes >>= self.lost.min(HALVINGS_MAX);
             let mut files = live.candidates;
-            files.retain(|file| !self.touched.contains(&*canonical_path(&file.add.path)));
-            for group in choose(files, wanted) {
-                self.rewrite(&state, group, wanted.target_bytes).await?;
+            files.retain(|file| !self.touched.contains(&*canonical_path(&file.path)));
+            for inputs in load(&state, choose(files, wanted)).await? {
+                self.rewrite(&state, inputs, wanted.target_bytes).await?;
             }
         }
         draft.rearranges();
@@ -294,11 +293,11 @@ impl Step {
         });
     }
 
-    async fn rewrite(&mut self, state: &Snapshot, group: Group, target: u64) -> Result<()> {
+    async fn rewrite(&mut self, state: &Snapshot, inputs: Vec<Add>, target: u64) -> Result<()> {
         let moved = |bytes| self.options.moved.fetch_add(bytes, Ordering::Relaxed);
         // Whether or not it succeeds: they are read.
-        moved(bytes(&group.inputs));
-        let done = rewrite(state, group, target).await?;
+        moved(bytes(&inputs));
+        let done = rewrite(state, inputs, target).await?;
         // Written, and read back for the proof.
         moved(bytes(&done.outputs).saturating_mul(2));
         self.rewritten.push(done);
@@ -338,20 +337,29 @@ impl LiveFiles {
     }
 }
 
-/// The live files. A checkpoint that cannot be read is passed over for an older one.
+/// The live files, and the state that they were read from: a checkpoint that cannot be read is passed over for an older
+/// one.
 async fn live_files(
     state: &Snapshot,
     wanted: Wanted,
     watched: &BTreeSet<String>,
-) -> Result<LiveFiles> {
+) -> Result<(Snapshot, LiveFiles)> {
     let mut state = state.clone();
     loop {
         match live_files_once(&state, wanted, watched).await {
             Err(error) if error.code() == Code::CorruptCheckpoint => {
                 state = state.without_checkpoint(error).await?;
             }
-            files => return files,
+            files => return files.map(|files| (state, files)),
         }
+    }
+}
+
+/// What is read of files: what a choice needs, and what rewriting them does.
+fn columns() -> FileColumns {
+    FileColumns {
+        stats: StatsWanted::Columns(Vec::new()),
+        ..FileColumns::all()
     }
 }
 
@@ -360,12 +368,9 @@ async fn live_files_once(
     wanted: Wanted,
     watched: &BTreeSet<String>,
 ) -> Result<LiveFiles> {
-    let columns = FileColumns {
-        stats: StatsWanted::Columns(Vec::new()),
-        ..FileColumns::all()
-    };
     let mut live = LiveFiles::default();
-    let mut batches = state.files(columns).await?;
+    let mut partitions = BTreeMap::new();
+    let mut batches = state.files(columns()).await?;
     while let Some(batch) = batches.try_next().await? {
         let counts = ColumnReader::new(&batch, &[], &PrimitiveType::Long);
         for row in 0..batch.len() {
@@ -375,15 +380,48 @@ async fn live_files_once(
                     live.watched.insert(path.into_owned(), batch.vector_id(row));
                 }
             }
-            // A table may have millions of files: only those that may be chosen become structs.
-            let vector = batch.deletion_vector(row);
-            if vector.is_some() || is_small(batch.size(row).unsigned_abs(), wanted) {
-                live.candidates.push(Candidate {
-                    add: batch.add(row),
-                    rows: counts.num_records(row),
-                });
+            let (vector, bytes) = (batch.deletion_vector(row), batch.size(row).unsigned_abs());
+            if vector.is_none() && !is_small(bytes, wanted) {
+                continue;
             }
+            let number = partitions.len();
+            let partition = partitions.entry(batch.partition_values(row));
+            live.candidates.push(Candidate {
+                path: batch.path(row).to_owned(),
+                partition: *partition.or_insert(number),
+                bytes,
+                modification_time: batch.modification_time(row),
+                rows: counts.num_records(row),
+                deleted: vector.map_or(0, |vector| vector.cardinality.unsigned_abs()),
+                full: batch.tag(row, TAG_FULL).and_then(|full| full.parse().ok()),
+            });
         }
     }
     Ok(live)
+}
+
+/// The files of the groups as the log has them.
+async fn load(state: &Snapshot, groups: Vec<Group>) -> Result<Vec<Vec<Add>>> {
+    let mut places = BTreeMap::new();
+    for (group, files) in groups.iter().enumerate() {
+        for (at, file) in files.iter().enumerate() {
+            places.insert(canonical_path(&file.path), (group, at));
+        }
+    }
+    let mut found: Vec<BTreeMap<usize, Add>> = vec![BTreeMap::new(); groups.len()];
+    let mut batches = match places.is_empty() {
+        true => return Ok(Vec::new()),
+        false => state.files(columns()).await?,
+    };
+    while let Some(batch) = batches.try_next().await? {
+        for row in 0..batch.len() {
+            if let Some((group, at)) = places.get(&batch.canonical_path(row))
+                && let Some(group) = found.get_mut(*group)
+            {
+                group.insert(*at, batch.add(row));
+            }
+        }
+    }
+    let in_order = found.into_iter().map(BTreeMap::into_values);
+    Ok(in_order.map(Iterator::collect).collect())
 }

@@ -11,10 +11,12 @@ use crate::data::ordered::in_order;
 use crate::data::reader::{DataFile, FindFields, ReadPlan, Reader};
 use crate::data::writer::{DataWriter, WriterContext, WriterOptions};
 use crate::error::{Code, Error, Result};
-use crate::maintenance::compact::choose::{Group, TAG_FULL};
 use crate::maintenance::compact::sort::{Run, chunks, sort_columns};
 use crate::protocol::action::Add;
 use crate::snapshot::Snapshot;
+
+/// A file that compaction made full carries the size it was to have in this tag, so that it is never made again.
+pub(super) const TAG_FULL: &str = "headwater.full";
 
 /// Rows in a batch, at most.
 const BATCH_ROWS: usize = 8_192;
@@ -29,12 +31,12 @@ pub(super) struct Rewritten {
 
 /// Writes the rows of a group as files of about the target size, in the order that the table declares, and proves that
 /// they are all there.
-pub(super) async fn rewrite(state: &Snapshot, group: Group, target: u64) -> Result<Rewritten> {
+pub(super) async fn rewrite(state: &Snapshot, inputs: Vec<Add>, target: u64) -> Result<Rewritten> {
     let columns = sort_columns(state)?;
     let mut before = fingerprinter(state)?;
     let mut outputs = match columns.is_empty() {
-        true => copy(state, &group.inputs, target, &mut before).await?,
-        false => sort(state, (&group.inputs, &columns), target, &mut before).await?,
+        true => copy(state, &inputs, target, &mut before).await?,
+        false => sort(state, (&inputs, &columns), target, &mut before).await?,
     };
     let before = before.finish();
     prove(state, before, &outputs).await?;
@@ -44,12 +46,12 @@ pub(super) async fn rewrite(state: &Snapshot, group: Group, target: u64) -> Resu
         let tags = add.tags.get_or_insert_with(BTreeMap::new);
         tags.insert(TAG_FULL.to_owned(), Some(target.to_string()));
     }
-    let provider = clustering_provider(&group.inputs);
+    let provider = clustering_provider(&inputs);
     for add in &mut outputs {
         add.clustering_provider.clone_from(&provider);
     }
     Ok(Rewritten {
-        inputs: group.inputs,
+        inputs,
         outputs,
         rows: before.rows,
     })
