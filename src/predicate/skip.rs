@@ -174,7 +174,7 @@ pub(super) enum Nulls {
 }
 
 impl Range {
-    fn new(column: &BoundColumn, bounds: ColumnBounds, rows: Option<u64>) -> Self {
+    fn new(column: &BoundColumn, bounds: ColumnBounds, rows: impl FnOnce() -> Option<u64>) -> Self {
         let float = matches!(
             column.data_type,
             PrimitiveType::Float | PrimitiveType::Double
@@ -202,12 +202,10 @@ impl Range {
             PrimitiveType::Unknown(_) | PrimitiveType::Variant
         );
         let null_count = bounds.null_count.filter(|nulls| counted || *nulls == 0);
-        let nulls = match (null_count, rows) {
-            (Some(0), _) => Nulls::None,
+        let nulls = match null_count {
+            Some(0) => Nulls::None,
             // A column without a value has no bounds: where both are given, one of them is wrong.
-            (Some(nulls), Some(rows)) if nulls == rows && min.is_none() && max.is_none() => {
-                Nulls::All
-            }
+            Some(nulls) if min.is_none() && max.is_none() && rows() == Some(nulls) => Nulls::All,
             _ => Nulls::Maybe,
         };
         // A bound that is NaN among bounds that do not tell of NaN, or bounds in the wrong order: neither is to be trusted.
@@ -393,13 +391,13 @@ impl<'a> Known<'a> {
 
     pub(super) fn range(&self, column: usize) -> Option<&Range> {
         let (cell, column) = (self.ranges.get(column)?, self.columns.get(column)?);
-        Some(
-            cell.get_or_init(|| Range::new(column, self.bounds.column(column), self.bounds.rows())),
-        )
+        let rows = || self.bounds.rows();
+        Some(cell.get_or_init(|| Range::new(column, self.bounds.column(column), rows)))
     }
 
     pub(super) fn verdict(&self, answers: Answers) -> Skip {
-        if self.rows() == Some(0) || !answers.yes {
+        // To ask for the rows may cost more than all that has been asked for: it comes last.
+        if !answers.yes || self.rows() == Some(0) {
             Skip::Never
         } else if answers.no || answers.unknown {
             Skip::Maybe
@@ -414,15 +412,28 @@ impl<'a> Known<'a> {
             Bound::Leaf(leaf) => self.test(leaf).unwrap_or(Answers::ANY),
             Bound::Is { part, truth } => self.answers(part).is(*truth),
             Bound::Not(part) => self.answers(part).not(),
-            Bound::And(parts) => parts
-                .iter()
-                .map(|part| self.answers(part))
-                .fold(Answers::of(Some(true)), Answers::and),
-            Bound::Or(parts) => parts
-                .iter()
-                .map(|part| self.answers(part))
-                .fold(Answers::of(Some(false)), Answers::or),
+            Bound::And(parts) => self.fold(parts, Some(true), Answers::and),
+            Bound::Or(parts) => self.fold(parts, Some(false), Answers::or),
         }
+    }
+
+    /// The answers of parts together. `start` is what no part changes; its opposite is what no further part changes, so
+    /// that the rest need not be asked.
+    fn fold(
+        &self,
+        parts: &[Bound],
+        start: Option<bool>,
+        join: impl Fn(Answers, Answers) -> Answers,
+    ) -> Answers {
+        let end = Answers::of(start.map(|start| !start));
+        let mut answers = Answers::of(start);
+        for part in parts {
+            answers = join(answers, self.answers(part));
+            if answers == end {
+                break;
+            }
+        }
+        answers
     }
 
     // None if a column is out of range, which binding excludes.

@@ -1,6 +1,6 @@
 //! What the log knows of the live files of a batch, as bounds for a predicate.
 
-use crate::log::checkpoint::ColumnReader;
+use crate::log::checkpoint::{ColumnReader, FileText};
 use crate::log::files::FileBatch;
 use crate::predicate::{BoundColumn, Bounds, ColumnBounds};
 use crate::protocol::schema::PrimitiveType;
@@ -34,6 +34,7 @@ enum Source<'a> {
 pub(crate) struct FileBounds<'a> {
     all: &'a BatchBounds<'a>,
     row: usize,
+    text: FileText<'a>,
 }
 
 impl<'a> BatchBounds<'a> {
@@ -66,7 +67,11 @@ impl<'a> BatchBounds<'a> {
     }
 
     pub(crate) fn file(&'a self, row: usize) -> FileBounds<'a> {
-        FileBounds { all: self, row }
+        FileBounds {
+            all: self,
+            row,
+            text: FileText::new(self.batch, row),
+        }
     }
 }
 
@@ -76,7 +81,7 @@ impl Bounds for FileBounds<'_> {
             .columns
             .iter()
             .find_map(|(_, source)| match source {
-                Source::Statistics { reader, .. } => reader.num_records(self.row),
+                Source::Statistics { reader, .. } => reader.num_records_of(&self.text),
                 Source::Partition { .. } => None,
             })
     }
@@ -105,7 +110,7 @@ impl Bounds for FileBounds<'_> {
                 data_type,
                 was_float,
             }) => {
-                let known = reader.get(self.row);
+                let known = reader.get_of(&self.text);
                 let (min, max) = match was_float {
                     true => (known.min.map(float_min), known.max.map(float_max)),
                     false => (known.min, known.max),

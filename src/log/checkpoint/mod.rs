@@ -25,7 +25,7 @@ mod write;
 pub(crate) use files::{FileColumns, StatsWanted};
 pub(crate) use read::CheckpointReader;
 pub(crate) use state::CheckpointState;
-pub(crate) use statistics::{ColumnReader, ColumnSummary};
+pub(crate) use statistics::{ColumnReader, ColumnSummary, FileText};
 pub(crate) use write::{CheckpointInput, write};
 
 use crate::error::{Code, Error, ErrorKind};

@@ -4,6 +4,7 @@
 //!
 //! Spec: [Per-file Statistics](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#per-file-statistics).
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -58,26 +59,30 @@ impl<'a> ColumnReader<'a> {
 
     /// How many rows the file has, deleted ones included.
     pub(crate) fn num_records(&self, row: usize) -> Option<u64> {
-        let parsed = self
-            .parsed
-            .as_ref()
-            .and_then(|parsed| parsed.num_records(row));
-        parsed.or_else(|| self.json(row)?.num_records())
+        self.num_records_of(&FileText::new(self.batch, row))
     }
 
     /// What is known of the column in one file.
     pub(crate) fn get(&self, row: usize) -> ColumnSummary {
-        match &self.parsed {
-            Some(parsed) if parsed.is_known(row) => parsed.get(row, &self.ty),
-            _ => self
-                .json(row)
-                .map(|json| self.of_json(&json))
-                .unwrap_or_default(),
-        }
+        self.get_of(&FileText::new(self.batch, row))
     }
 
-    fn json(&self, row: usize) -> Option<FileStatistics<'_>> {
-        self.batch.stats(row).and_then(FileStatistics::parse)
+    /// As [`num_records`](Self::num_records), of a file of which more is asked.
+    pub(crate) fn num_records_of(&self, file: &FileText<'_>) -> Option<u64> {
+        let parsed = self.parsed.as_ref();
+        let parsed = parsed.and_then(|parsed| parsed.num_records(file.row));
+        parsed.or_else(|| file.parsed()?.num_records())
+    }
+
+    /// As [`get`](Self::get), of a file of which more is asked.
+    pub(crate) fn get_of(&self, file: &FileText<'_>) -> ColumnSummary {
+        match &self.parsed {
+            Some(parsed) if parsed.is_known(file.row) => parsed.get(file.row, &self.ty),
+            _ => file
+                .parsed()
+                .map(|json| self.of_json(json))
+                .unwrap_or_default(),
+        }
     }
 
     fn of_json(&self, json: &FileStatistics<'_>) -> ColumnSummary {
@@ -88,6 +93,30 @@ impl<'a> ColumnReader<'a> {
             max,
             null_count: json.null_count(&path),
         }
+    }
+}
+
+/// One file of a batch, whose statistics as text are read at most once, however many columns are asked for.
+#[derive(Debug)]
+pub(crate) struct FileText<'a> {
+    batch: &'a FileBatch,
+    row: usize,
+    parsed: OnceCell<Option<FileStatistics<'a>>>,
+}
+
+impl<'a> FileText<'a> {
+    /// The file in this row of the batch.
+    pub(crate) fn new(batch: &'a FileBatch, row: usize) -> Self {
+        Self {
+            batch,
+            row,
+            parsed: OnceCell::new(),
+        }
+    }
+
+    fn parsed(&self) -> Option<&FileStatistics<'a>> {
+        let parse = || self.batch.stats(self.row).and_then(FileStatistics::parse);
+        self.parsed.get_or_init(parse).as_ref()
     }
 }
 
