@@ -61,6 +61,13 @@ impl BoundPredicate {
     pub(super) fn root(&self) -> &Bound {
         &self.root
     }
+
+    pub(super) fn with_root(&self, root: Arc<Bound>) -> Self {
+        Self {
+            root,
+            ..self.clone()
+        }
+    }
 }
 
 /// A condition over columns, by their places in [`BoundPredicate::columns`].

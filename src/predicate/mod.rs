@@ -8,7 +8,7 @@
 //! | `bind`, `coerce` | names, types and literals against a schema |
 //! | `compute` | what operators and functions make of values |
 //! | `pattern` | `LIKE` |
-//! | [`skip`], `explain` | predicate and bounds to [`Skip`], and why |
+//! | [`skip`], `order`, `explain` | predicate and bounds to [`Skip`], what is asked first, and why it came out so |
 //! | `evaluate` | predicate and record batch to a row mask, expression and record batch to a column |
 //!
 //! Truth has three values, as in SQL: a comparison with null is neither true nor false but unknown, and a row matches
@@ -29,6 +29,7 @@ mod explain;
 pub mod expression;
 mod function;
 mod literal;
+mod order;
 mod parse;
 mod pattern;
 pub mod skip;

@@ -179,6 +179,8 @@ pub(crate) enum PlannedColumn {
 #[derive(Debug)]
 pub(crate) struct Planner {
     predicate: Option<Arc<BoundPredicate>>,
+    /// The same, with parts first that partition values answer.
+    skipping: Option<BoundPredicate>,
     /// As many as the predicate has columns, in its order.
     pub(crate) columns: Vec<(Vec<String>, PlannedColumn)>,
 }
@@ -201,8 +203,18 @@ impl Planner {
         let columns = bound.iter().filter_map(|column| {
             planned(snapshot, column).map(|planned| (column.path.clone(), planned))
         });
+        let columns: Vec<_> = columns.collect();
+        let is_partition = |column: &BoundColumn| {
+            columns.iter().any(|(path, planned)| {
+                *path == column.path && matches!(planned, PlannedColumn::Partition { .. })
+            })
+        };
+        let skipping = predicate
+            .as_ref()
+            .map(|predicate| predicate.asking_first(is_partition));
         Self {
-            columns: columns.collect(),
+            skipping,
+            columns,
             predicate,
         }
     }
@@ -238,7 +250,7 @@ impl Planner {
     }
 
     fn prunes(&self, bounds: &BatchBounds<'_>, row: usize) -> bool {
-        let Some(predicate) = &self.predicate else {
+        let Some(predicate) = &self.skipping else {
             return false;
         };
         matches!(predicate.skip(&bounds.file(row)), Skip::Never)
