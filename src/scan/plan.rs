@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 
 use crate::data::ColumnNames;
 use crate::data::reader::DataFile;
@@ -15,6 +15,9 @@ use crate::scan::bounds::BatchBounds;
 use crate::scan::row_ids::Tracked;
 use crate::scan::{Pruning, Scan};
 use crate::snapshot::{Snapshot, add_bytes};
+
+/// Batches of the file list that are looked through at one time.
+const BATCHES_AT_ONCE: usize = 4;
 
 /// The files a scan reads, in the order it reads them.
 #[derive(Debug, Clone)]
@@ -89,32 +92,28 @@ impl Scan {
     }
 
     async fn plan_of(&self, snapshot: &Snapshot) -> Result<Plan> {
-        let planner = Planner::new(self)?;
-        let mut counts = PlanCounts::default();
-        let mut kept = Vec::new();
-        let mut batches = snapshot.files(planner.columns()).await?;
-        while let Some(batch) = batches.try_next().await? {
-            let bounds = BatchBounds::new(&planner, &batch);
-            for row in 0..batch.len() {
-                let bytes = u64::try_from(batch.size(row)).unwrap_or(0);
-                counts.files += 1;
-                counts.bytes = add_bytes(counts.bytes, bytes)?;
-                if self.pruning == Pruning::On && planner.prunes(&bounds, row) {
-                    counts.files_pruned += 1;
-                    counts.bytes_pruned = add_bytes(counts.bytes_pruned, bytes)?;
-                } else {
-                    let add = batch.add(row);
-                    let tracked = Tracked {
-                        base_row_id: add.base_row_id,
-                        default_row_commit_version: add.default_row_commit_version,
-                    };
-                    kept.push((batch.modification_time(row), DataFile::of(&add)?, tracked));
-                }
+        let planner = Arc::new(Planner::new(self)?);
+        let batches = snapshot.files(planner.columns()).await?;
+        // To read statistics takes about as long as to decode what they are in: both go on at one time.
+        let sifted = batches.map(|batch| {
+            let (planner, pruning) = (Arc::clone(&planner), self.pruning);
+            let environment = snapshot.environment();
+            async move {
+                let batch = batch?;
+                let sift = move || Sifted::of(&planner, &batch, pruning);
+                environment.run_blocking(sift).await.ok_or_else(stopped)?
             }
+        });
+        let mut sifted = sifted.buffered(BATCHES_AT_ONCE);
+        let mut all = Sifted::default();
+        while let Some(next) = sifted.try_next().await? {
+            all.join(next)?;
         }
+        let Sifted { mut kept, counts } = all;
         // By age, then by path: the same order whichever checkpoint the list came from.
-        kept.sort_by(|(left_time, left, _), (right_time, right, _)| {
-            (left_time, &left.path).cmp(&(right_time, &right.path))
+        kept.sort_by(|left, right| {
+            (left.modification_time, &left.file.path)
+                .cmp(&(right.modification_time, &right.file.path))
         });
         let (index, count) = scan_partition(self)?;
         let mut place = 0..;
@@ -125,15 +124,76 @@ impl Scan {
         });
         let (files, tracked) = kept
             .into_iter()
-            .map(|(_, file, tracked)| (file, tracked))
+            .map(|kept| (kept.file, kept.tracked))
             .unzip();
         Ok(Plan {
             files,
             tracked,
-            predicate: planner.predicate,
+            predicate: planner.predicate.clone(),
             counts,
         })
     }
+}
+
+/// A file that is read.
+#[derive(Debug)]
+struct Kept {
+    modification_time: i64,
+    file: DataFile,
+    tracked: Tracked,
+}
+
+/// What a plan keeps of some files.
+#[derive(Debug, Default)]
+struct Sifted {
+    kept: Vec<Kept>,
+    counts: PlanCounts,
+}
+
+impl Sifted {
+    fn of(planner: &Planner, batch: &FileBatch, pruning: Pruning) -> Result<Self> {
+        let mut sifted = Self::default();
+        let counts = &mut sifted.counts;
+        let bounds = BatchBounds::new(planner, batch);
+        for row in 0..batch.len() {
+            let bytes = u64::try_from(batch.size(row)).unwrap_or(0);
+            counts.files += 1;
+            counts.bytes = add_bytes(counts.bytes, bytes)?;
+            if pruning == Pruning::On && planner.prunes(&bounds, row) {
+                counts.files_pruned += 1;
+                counts.bytes_pruned = add_bytes(counts.bytes_pruned, bytes)?;
+                continue;
+            }
+            let add = batch.add(row);
+            sifted.kept.push(Kept {
+                modification_time: add.modification_time,
+                file: DataFile::of(&add)?,
+                tracked: Tracked {
+                    base_row_id: add.base_row_id,
+                    default_row_commit_version: add.default_row_commit_version,
+                },
+            });
+        }
+        Ok(sifted)
+    }
+
+    /// Takes what was kept of the files that come next.
+    fn join(&mut self, next: Self) -> Result<()> {
+        let (counts, more) = (&mut self.counts, next.counts);
+        counts.files += more.files;
+        counts.files_pruned += more.files_pruned;
+        counts.bytes = add_bytes(counts.bytes, more.bytes)?;
+        counts.bytes_pruned = add_bytes(counts.bytes_pruned, more.bytes_pruned)?;
+        self.kept.extend(next.kept);
+        Ok(())
+    }
+}
+
+fn stopped() -> Error {
+    Error::storage(
+        Code::Stopped,
+        "planning was stopped: its runtime ended, or it met what it cannot read",
+    )
 }
 
 fn scan_partition(scan: &Scan) -> Result<(usize, usize)> {

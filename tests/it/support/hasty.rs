@@ -17,24 +17,29 @@ const START_MILLIS: i64 = 1_600_000_000_000;
 struct Hasty {
     slept_micros: Arc<AtomicU64>,
     draws: AtomicU64,
+    /// Whether the clock on the wall stands still.
+    stands: bool,
 }
 
 /// A fresh world.
 pub(crate) fn environment() -> Environment {
-    actor(0)
+    Environment::new(Arc::new(Hasty::default()))
 }
 
-/// The world as one of several sees it that begin at one moment, with one seed, but each with a stream of its own.
+/// The world as one of several actors sees it in one millisecond: they have one seed, but each a stream of its own.
 pub(crate) fn actor(number: u64) -> Environment {
-    let draws = AtomicU64::new(number << 32);
     Environment::new(Arc::new(Hasty {
-        draws,
+        draws: AtomicU64::new(number << 32),
+        stands: true,
         ..Hasty::default()
     }))
 }
 
 impl Host for Hasty {
     fn now_millis(&self) -> i64 {
+        if self.stands {
+            return START_MILLIS;
+        }
         START_MILLIS + (self.slept_micros.load(Ordering::Relaxed) / 1_000) as i64
     }
 
