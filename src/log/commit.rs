@@ -123,24 +123,46 @@ impl Commit {
 ///
 /// [`Code::CorruptCommit`] and [`Code::LimitExceeded`] with the version; [`ErrorKind::Storage`] if the store fails.
 pub(crate) async fn read(storage: &Storage, version: Version) -> Result<Option<Commit>> {
+    match read_bytes(storage, version).await? {
+        Some(bytes) => decode_aside(storage, version, bytes).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The bytes of the commit that made `version`; `None` if there is none.
+///
+/// # Errors
+///
+/// [`Code::LimitExceeded`] with the version; [`ErrorKind::Storage`] if the store fails.
+pub(crate) async fn read_bytes(storage: &Storage, version: Version) -> Result<Option<Bytes>> {
+    let limit = Limits::READ.commit_bytes as u64;
+    match storage.get_limited(&commit_key(version), limit).await {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.with("version", version)),
+    }
+}
+
+/// As [`decode`], off the threads that drive futures if it takes long.
+///
+/// # Errors
+///
+/// As of [`decode`].
+pub(crate) async fn decode_aside(
+    storage: &Storage,
+    version: Version,
+    bytes: Bytes,
+) -> Result<Commit> {
     /// From this size on decoding would hold up other tasks of its thread.
     const DECODE_INLINE_MAX: usize = 1 << 20;
-    let limit = Limits::READ.commit_bytes as u64;
-    let bytes = match storage.get_limited(&commit_key(version), limit).await {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.with("version", version)),
-    };
     if bytes.len() <= DECODE_INLINE_MAX {
-        return decode(version, &bytes).map(Some);
+        return decode(version, &bytes);
     }
     let decoded = storage
         .environment()
         .run_blocking(move || decode(version, &bytes))
         .await;
-    decoded
-        .unwrap_or_else(|| Err(corrupt(version, "it cannot be decoded")))
-        .map(Some)
+    decoded.unwrap_or_else(|| Err(corrupt(version, "it cannot be decoded")))
 }
 
 /// Whether a commit that was read before is still in the log, and no other one in its place.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::environment::Environment;
-use crate::error::{Code, Error, ErrorKind};
+use crate::error::{Code, Error, ErrorKind, Result};
 use crate::log::commit::{self, Commit};
 use crate::log::path::commit_key;
 use crate::protocol::Version;
@@ -59,15 +59,18 @@ pub(crate) async fn fill(
             PutOutcome::NotCreated(error) => error,
         };
         is_open |= !is_refusal(&error);
-        match commit::read(storage, version).await {
-            Ok(Some(found)) if found.info.as_ref().is_some_and(|info| info.is_of(txn_id)) => {
+        match look(storage, version, bytes).await {
+            Ok(Some(Found::Ours)) => {
                 // The answer that was lost may have been that its name is not on the disk.
                 return match storage.sync_name(&commit_key(version)).await {
                     Ok(()) => Slot::Ours,
                     Err(unsynced) => Slot::Open(Some(unsynced)),
                 };
             }
-            Ok(Some(found)) => return Slot::Theirs(Box::new(found)),
+            Ok(Some(Found::Theirs(found))) if is_of(&found, txn_id) => {
+                return Slot::Refused(drawn_twice(version, txn_id));
+            }
+            Ok(Some(Found::Theirs(found))) => return Slot::Theirs(found),
             Ok(None) if !is_open => return Slot::Refused(error),
             Ok(None) => last_error = Some(error),
             // The slot holds something that is no commit: not ours, and nothing can follow it.
@@ -83,6 +86,36 @@ pub(crate) async fn fill(
         Some(refusal) if !is_open => Slot::Refused(refusal),
         last_error => Slot::Open(last_error),
     }
+}
+
+/// What a slot was found to hold.
+enum Found {
+    Ours,
+    Theirs(Box<Commit>),
+}
+
+/// Looks into a slot. Bytes tell ours from others: ids are drawn at random, and a clone of a machine draws the same.
+async fn look(storage: &Storage, version: Version, ours: &Bytes) -> Result<Option<Found>> {
+    match commit::read_bytes(storage, version).await? {
+        None => Ok(None),
+        Some(found) if found == *ours => Ok(Some(Found::Ours)),
+        Some(found) => {
+            let found = commit::decode_aside(storage, version, found).await?;
+            Ok(Some(Found::Theirs(Box::new(found))))
+        }
+    }
+}
+
+fn is_of(commit: &Commit, txn_id: &str) -> bool {
+    commit.info.as_ref().is_some_and(|info| info.is_of(txn_id))
+}
+
+fn drawn_twice(version: Version, txn_id: &str) -> Error {
+    let message = "another writer has committed something else under the id of this transaction, so the randomness of \
+                   one of them repeats itself; nothing was committed: give each writer its own, then write again";
+    Error::conflict(Code::CommitConflict, message)
+        .with("version", version)
+        .with("txn_id", txn_id)
 }
 
 /// Sleeps a random time below `ceiling`.
@@ -145,6 +178,28 @@ mod tests {
         let slot = fill(&storage, &environment, 1, &bytes, "mine").await;
         assert!(matches!(slot, Slot::Open(Some(_))), "{slot:?}");
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_13_another_commit_with_the_same_id_is_not_taken_for_this_one() {
+        let environment = Environment::system();
+        let storage = Storage::open("memory:///slot-a-13", &environment).unwrap();
+        let bytes = commit_of("drawn");
+        let filled = fill(&storage, &environment, 1, &bytes, "drawn").await;
+        assert!(matches!(filled, Slot::Ours), "{filled:?}");
+        let info = CommitInfo {
+            txn_id: Some("drawn".to_owned()),
+            operation: Some("WRITE".to_owned()),
+            ..CommitInfo::default()
+        };
+        let other = commit::encode(1, &[Action::CommitInfo(info)]).unwrap();
+        let refused = fill(&storage, &environment, 1, &other, "drawn").await;
+        let Slot::Refused(error) = refused else {
+            panic!("{refused:?}");
+        };
+        assert!(error.message().contains("randomness"), "{error}");
+        let again = fill(&storage, &environment, 1, &bytes, "drawn").await;
+        assert!(matches!(again, Slot::Ours), "{again:?}");
     }
 
     #[tokio::test]

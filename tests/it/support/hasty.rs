@@ -60,7 +60,7 @@ impl Host for Hasty {
     fn random_bytes(&self, buffer: &mut [u8]) {
         for byte in buffer {
             let draw = self.draws.fetch_add(1, Ordering::Relaxed);
-            *byte = (draw.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
+            *byte = (mixed(draw) >> 56) as u8;
         }
     }
 
@@ -71,6 +71,14 @@ impl Host for Hasty {
     fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
         tokio::task::spawn_blocking(work);
     }
+}
+
+/// A number in which each bit depends on all bits of another one (the finalizer of SplitMix64).
+fn mixed(draw: u64) -> u64 {
+    let mut mixed = draw.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
 }
 
 /// Our world, but for a clock that can be set forward, and a clock on the wall that can be set back.
