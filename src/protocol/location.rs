@@ -65,8 +65,14 @@ impl FileLocation {
 
     /// The same location; relative, if it is below `root`, which is a decoded URL such as `s3://bucket/table`.
     pub fn relative_to(self, root: &str) -> Self {
+        let trimmed = root.trim_end_matches('/');
+        // The slashes of `scheme://` are no end of a path: without them, hosts would be names below the root.
+        let root = match trimmed.ends_with(':') {
+            true => root.get(..trimmed.len().saturating_add(2)).unwrap_or(root),
+            false => trimmed,
+        };
         let below = match &self {
-            Self::Absolute(path) => path.strip_prefix(root.trim_end_matches('/')),
+            Self::Absolute(path) => path.strip_prefix(root),
             Self::Relative(_) => None,
         };
         match below.and_then(|below| below.strip_prefix('/')) {

@@ -366,3 +366,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_host_is_no_name_below_a_root_without_one() {
+    for (path, root) in [
+        ("memory://data/te", "memory:///"),
+        ("store://other/x", "store:///"),
+        ("file://host/x", "file:///"),
+    ] {
+        if let Ok(location) = resolve(path) {
+            assert_eq!(location.clone().relative_to(root), location, "{path}");
+        }
+    }
+    let below = resolve("store:///a/b").unwrap().relative_to("store:///");
+    assert_eq!(below, FileLocation::Relative("a/b".to_owned()));
+}
