@@ -1,5 +1,8 @@
 //! SQL text to expressions: what cannot be evaluated is refused by its name.
 
+use std::cell::Cell;
+use std::ops::Add;
+
 use sqlparser::ast::{
     BinaryOperator, CastKind, DataType as SqlType, ExactNumberInfo, Expr, Ident, UnaryOperator,
     Value,
@@ -21,10 +24,23 @@ mod call;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// How deep a predicate may nest.
 const DEPTH_MAX: usize = 48;
+/// Up to this depth, what was read can be written and read again: each level takes three then at most, with a `NOT` and
+/// the parentheses.
+const DEPTH_SURE: usize = DEPTH_MAX / 3 - 4;
 /// How many operators a predicate may chain: a chain is a tree as deep as it is long, and is dropped by recursion.
 const CHAIN_MAX: usize = 2_000;
 
 pub(super) fn parse(sql: &str) -> Result<Expression> {
+    let deepest = Cell::new(0);
+    let expression = read(sql, &deepest)?;
+    // States of feeds and commits keep predicates as text: who cannot read it again would find that out too late.
+    if DEPTH_SURE < deepest.get() && read(&expression.to_string(), &deepest).is_err() {
+        return Err(too_deep());
+    }
+    Ok(expression)
+}
+
+fn read(sql: &str, deepest: &Cell<usize>) -> Result<Expression> {
     if TEXT_BYTES_MAX < sql.len() {
         return Err(invalid(format!(
             "the predicate is longer than {TEXT_BYTES_MAX} bytes"
@@ -49,7 +65,30 @@ pub(super) fn parse(sql: &str) -> Result<Expression> {
             "the predicate goes on after its end; is an operator or a quote missing?",
         ));
     }
-    convert(parsed, 0)
+    convert(parsed, Depth { level: 0, deepest })
+}
+
+/// How deep a part of a predicate lies, and how deep any part of it does that was seen.
+#[derive(Debug, Clone, Copy)]
+struct Depth<'a> {
+    level: usize,
+    deepest: &'a Cell<usize>,
+}
+
+impl Add<usize> for Depth<'_> {
+    type Output = Self;
+
+    fn add(self, levels: usize) -> Self {
+        let level = self.level.saturating_add(levels);
+        self.deepest.set(self.deepest.get().max(level));
+        Self { level, ..self }
+    }
+}
+
+fn too_deep() -> Error {
+    invalid(format!(
+        "the predicate nests deeper than {DEPTH_MAX} levels, or would if it were written out"
+    ))
 }
 
 /// Standard SQL with Spark's names: back-ticks or double quotes around names, single quotes around text.
@@ -112,18 +151,16 @@ fn unsupported(what: impl std::fmt::Display) -> Error {
     invalid(format!("a predicate cannot have {what} in this build"))
 }
 
-fn boxed(expr: Expr, depth: usize) -> Result<Box<Expression>> {
+fn boxed(expr: Expr, depth: Depth<'_>) -> Result<Box<Expression>> {
     convert(expr, depth + 1).map(Box::new)
 }
 
-fn convert(expr: Expr, depth: usize) -> Result<Expression> {
-    if DEPTH_MAX < depth {
-        return Err(invalid(format!(
-            "the predicate nests deeper than {DEPTH_MAX} levels"
-        )));
+fn convert(expr: Expr, depth: Depth<'_>) -> Result<Expression> {
+    if DEPTH_MAX < depth.level {
+        return Err(too_deep());
     }
     match expr {
-        Expr::Nested(inner) => convert(*inner, depth + 1),
+        Expr::Nested(inner) => convert(*inner, depth),
         Expr::Identifier(name) => Ok(Expression::Column(vec![name.value])),
         Expr::CompoundIdentifier(names) => Ok(column(names)),
         Expr::Value(value) => scalar(value.value).map(Expression::Literal),
@@ -186,7 +223,7 @@ fn convert(expr: Expr, depth: usize) -> Result<Expression> {
 }
 
 /// What is asked of a value by words.
-fn test(expr: Expr, depth: usize) -> Result<Expression> {
+fn test(expr: Expr, depth: Depth<'_>) -> Result<Expression> {
     match expr {
         Expr::IsNull(value) | Expr::IsUnknown(value) => {
             Ok(Expression::IsNull(boxed(*value, depth)?))
@@ -236,7 +273,7 @@ fn test(expr: Expr, depth: usize) -> Result<Expression> {
 }
 
 /// A chain of one operator, which the parser nests to the left, in one list.
-fn chain(expr: Expr, operator: &BinaryOperator, depth: usize) -> Result<Expression> {
+fn chain(expr: Expr, operator: &BinaryOperator, depth: Depth<'_>) -> Result<Expression> {
     let mut reversed = Vec::new();
     let mut rest = expr;
     loop {
@@ -270,7 +307,7 @@ fn negated(not: bool, expression: Expression) -> Expression {
     }
 }
 
-fn truth(value: Expr, truth: bool, not: bool, depth: usize) -> Result<Expression> {
+fn truth(value: Expr, truth: bool, not: bool, depth: Depth<'_>) -> Result<Expression> {
     Ok(negated(
         not,
         Expression::IsTruth {
@@ -280,7 +317,7 @@ fn truth(value: Expr, truth: bool, not: bool, depth: usize) -> Result<Expression
     ))
 }
 
-fn distinct(left: Expr, right: Expr, not: bool, depth: usize) -> Result<Expression> {
+fn distinct(left: Expr, right: Expr, not: bool, depth: Depth<'_>) -> Result<Expression> {
     let (left, right) = (boxed(left, depth)?, boxed(right, depth)?);
     Ok(negated(
         not,
@@ -296,7 +333,7 @@ fn like(
     value: Box<Expression>,
     pattern: Expr,
     escape: Option<Expr>,
-    depth: usize,
+    depth: Depth<'_>,
 ) -> Result<Expression> {
     let text = match convert(pattern, depth + 1)? {
         Expression::Literal(Scalar::String(text)) => text,
@@ -323,7 +360,7 @@ fn like(
     })
 }
 
-fn unary(op: UnaryOperator, expr: Expr, depth: usize) -> Result<Expression> {
+fn unary(op: UnaryOperator, expr: Expr, depth: Depth<'_>) -> Result<Expression> {
     match (op, expr) {
         (UnaryOperator::Not, expr) => Ok(Expression::Not(boxed(expr, depth)?)),
         (UnaryOperator::Minus, Expr::Value(value)) => match value.value {

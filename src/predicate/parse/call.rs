@@ -6,11 +6,11 @@ use sqlparser::ast::{
 };
 
 use crate::error::Result;
-use crate::predicate::parse::{boxed, cast, convert, invalid, unsupported};
+use crate::predicate::parse::{Depth, boxed, cast, convert, invalid, unsupported};
 use crate::predicate::{Arithmetic, Expression, Function, literal};
 
 /// A call by name; `double('NaN')` and its like are Spark's other way to write a cast.
-pub(super) fn function(function: SqlFunction, depth: usize) -> Result<Expression> {
+pub(super) fn function(function: SqlFunction, depth: Depth<'_>) -> Result<Expression> {
     let name = function.name.to_string();
     let refused = || unsupported(format!("the function {}", name.to_lowercase()));
     let plain = function.over.is_none()
@@ -71,7 +71,7 @@ fn call(function: Function, arguments: Vec<Expression>) -> Result<Expression> {
 }
 
 /// What the parser of SQL knows by itself: `TRIM(x)`, `SUBSTRING(x FROM 2 FOR 3)`, `EXTRACT(YEAR FROM x)`.
-pub(super) fn spelled(expr: Expr, depth: usize) -> Result<Expression> {
+pub(super) fn spelled(expr: Expr, depth: Depth<'_>) -> Result<Expression> {
     let whole = |field: &CeilFloorKind| {
         matches!(
             field,

@@ -197,6 +197,53 @@ fn nonsense_is_refused_by_name() {
     }
 }
 
+/// States of feeds keep predicates as text: what was accepted once must be accepted when it is read back.
+#[test]
+fn what_is_read_can_be_written_and_read_again_however_deep() {
+    let (mut accepted, mut refused) = (0, 0);
+    // Half of the stack that threads have unless they are told otherwise.
+    let small = std::thread::Builder::new().stack_size(1 << 20);
+    let check = move || {
+        for (start, open, close) in [
+            ("big", "(", ")"),
+            ("big = 1", "NOT ", ""),
+            ("big = 1", "NOT (", ")"),
+            ("big", "-", ""),
+            ("big", "- ", ""),
+            ("big", "-(", ")"),
+            ("big", "abs(", ")"),
+            ("big", "CAST(", " AS BIGINT)"),
+            ("big", "", " + 1"),
+            ("big", "1 - (", ")"),
+            ("big", "", " = 1"),
+            ("flag", "flag = ", ""),
+            ("flag", "", " IS NULL"),
+            ("flag", "", " IS NOT TRUE"),
+            ("flag", "(flag AND ", " OR flag)"),
+            ("big", "", " IN (1, 2)"),
+            ("big", "", " BETWEEN 1 AND 2"),
+            ("big", "CASE WHEN flag THEN ", " ELSE 2 END"),
+            ("big = 1", "CASE WHEN ", " THEN flag END"),
+            ("flag", "coalesce(flag, ", ")"),
+        ] {
+            for times in 1..120 {
+                let text = format!("{}{start}{}", open.repeat(times), close.repeat(times));
+                let Ok(predicate) = Predicate::parse(&text) else {
+                    refused += 1;
+                    continue;
+                };
+                accepted += 1;
+                let written = predicate.to_string();
+                let again =
+                    Predicate::parse(&written).unwrap_or_else(|error| panic!("{text}: {error}"));
+                assert_eq!(again, predicate, "{text}");
+            }
+        }
+        assert!(600 < accepted && 600 < refused, "{accepted} {refused}");
+    };
+    small.spawn(check).unwrap().join().unwrap();
+}
+
 #[test]
 fn deep_and_long_texts_are_refused_not_overflown() {
     let deep = |open: &str, close: &str, times| {
