@@ -17,8 +17,6 @@ const START_MILLIS: i64 = 1_600_000_000_000;
 struct Hasty {
     slept_micros: Arc<AtomicU64>,
     draws: AtomicU64,
-    /// Whether the clock on the wall stands still.
-    stands: bool,
 }
 
 /// A fresh world.
@@ -26,20 +24,8 @@ pub(crate) fn environment() -> Environment {
     Environment::new(Arc::new(Hasty::default()))
 }
 
-/// The world as one of several actors sees it in one millisecond: they have one seed, but each a stream of its own.
-pub(crate) fn actor(number: u64) -> Environment {
-    Environment::new(Arc::new(Hasty {
-        draws: AtomicU64::new(number << 32),
-        stands: true,
-        ..Hasty::default()
-    }))
-}
-
 impl Host for Hasty {
     fn now_millis(&self) -> i64 {
-        if self.stands {
-            return START_MILLIS;
-        }
         START_MILLIS + (self.slept_micros.load(Ordering::Relaxed) / 1_000) as i64
     }
 
@@ -59,8 +45,7 @@ impl Host for Hasty {
 
     fn random_bytes(&self, buffer: &mut [u8]) {
         for byte in buffer {
-            let draw = self.draws.fetch_add(1, Ordering::Relaxed);
-            *byte = (mixed(draw) >> 56) as u8;
+            *byte = drawn(&self.draws);
         }
     }
 
@@ -73,12 +58,56 @@ impl Host for Hasty {
     }
 }
 
-/// A number in which each bit depends on all bits of another one (the finalizer of SplitMix64).
-fn mixed(draw: u64) -> u64 {
-    let mut mixed = draw.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+/// The next byte of a stream: its place, with each bit mixed into all others (the finalizer of SplitMix64).
+fn drawn(places: &AtomicU64) -> u8 {
+    let place = places.fetch_add(1, Ordering::Relaxed);
+    let mut mixed = place.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
+    ((mixed ^ (mixed >> 31)) >> 56) as u8
+}
+
+/// Our world in one millisecond, as one of several actors sees it: they have one seed, but each a stream of its own.
+#[derive(Debug)]
+struct Actor {
+    system: Environment,
+    draws: AtomicU64,
+}
+
+/// The actor of this number.
+pub(crate) fn actor(number: u64) -> Environment {
+    Environment::new(Arc::new(Actor {
+        system: Environment::system(),
+        draws: AtomicU64::new(number << 32),
+    }))
+}
+
+impl Host for Actor {
+    fn now_millis(&self) -> i64 {
+        START_MILLIS
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.system.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+
+    fn random_bytes(&self, buffer: &mut [u8]) {
+        for byte in buffer {
+            *byte = drawn(&self.draws);
+        }
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        tokio::spawn(task);
+    }
+
+    fn run_blocking(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
 }
 
 /// Our world, but for a clock that can be set forward, and a clock on the wall that can be set back.
