@@ -77,16 +77,15 @@ fn a_1_c_8_e_1_e_3_g_9_what_is_leased_stays_while_processes_compact_vacuum_and_a
     book.check_files();
     check_kills(&tales, &loops);
     let sum = |count: fn(&Told) -> u64| loops.iter().map(count).sum::<u64>();
-    assert!(
-        sum(|told| told.deleted) > 0,
-        "there was something to vacuum"
-    );
     assert!(sum(|told| told.scans) > 0, "there was something to read");
     let (from, to) = (sum(|told| told.compacted.0), sum(|told| told.compacted.1));
     assert!(to <= from, "compaction made {to} files of {from}");
-    assert!(book.counts.compactions > 0, "{:?}", book.counts);
-    // A short run may be killed before it says so, and meet no vector.
+    // A short run may end before anything is compacted, be killed before that is said, meet no vector, and find that
+    // readers still hold what went.
     let least = scaled(1, 0).unsigned_abs();
+    assert!(book.counts.compactions as u64 >= least, "{:?}", book.counts);
+    let deleted = sum(|told| told.deleted);
+    assert!(deleted >= least, "there was nothing to vacuum");
     assert!(from >= least, "compaction did nothing");
     assert!(sum(|told| told.pauses) >= least, "no compactor stood still");
     let of_vectors = book.counts.of_vectors;
