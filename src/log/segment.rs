@@ -145,11 +145,7 @@ impl LogSegment {
         unreadable: Vec<String>,
     ) -> Result<Self> {
         let Some(latest) = listing.latest() else {
-            return Err(Error::not_found(
-                Code::TableNotFound,
-                "there is no table at this location",
-            )
-            .with("table", storage.location()));
+            return Err(no_table(storage));
         };
         let version = asked.unwrap_or(latest);
         // A listing may be late: what it does not show yet is asked for, one after the other.
@@ -232,6 +228,12 @@ pub(crate) async fn checkpoint_time(storage: &Storage, version: Version) -> Resu
 /// The checkpoints of a listing of which all parts are there, newest first.
 pub(crate) fn complete_checkpoints(listed: Vec<ObjectInfo>) -> Vec<CheckpointFiles> {
     Listing::arrange(listed).checkpoints
+}
+
+/// There is no log where a table was looked for.
+pub(crate) fn no_table(storage: &Storage) -> Error {
+    let message = "there is no table at this location";
+    Error::not_found(Code::TableNotFound, message).with("table", storage.location())
 }
 
 /// Whether there is a complete checkpoint of `version` or a later one.

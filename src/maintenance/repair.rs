@@ -2,10 +2,14 @@
 //!
 //! Such a table opens for nobody, and no version can follow. Whether somebody was told that the commit landed, the file
 //! does not say, so nothing takes it back unasked.
+//!
+//! Spec: [Delta Log Entries](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#delta-log-entries): versions are
+//! contiguous, and each of them is the actions in its file.
 
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::log::path::{LOG_DIRECTORY, LogPath, commit_key};
+use crate::log::segment::no_table;
 use crate::maintenance::vacuum::{delete_all, drop_hold};
 use crate::protocol::Version;
 use crate::protocol::feature::check_writable;
@@ -73,10 +77,7 @@ async fn empty_tip(storage: &Storage) -> Result<Option<Version>> {
     let listed = storage.list(LOG_DIRECTORY, None).await?;
     let newest = listed.iter().filter_map(commit).max();
     let Some((version, size)) = newest else {
-        let message = "there is no table at this location";
-        return Err(
-            Error::not_found(Code::TableNotFound, message).with("table", storage.location())
-        );
+        return Err(no_table(storage));
     };
     if 0 < size {
         return Ok(None);

@@ -34,8 +34,8 @@ pub(super) fn parse(sql: &str) -> Result<Expression> {
     let deepest = Cell::new(0);
     let expression = read(sql, &deepest)?;
     // States of feeds and commits keep predicates as text: who cannot read it again would find that out too late.
-    if DEPTH_SURE < deepest.get() && read(&expression.to_string(), &deepest).is_err() {
-        return Err(too_deep());
+    if DEPTH_SURE < deepest.get() {
+        read(&expression.to_string(), &deepest).map_err(|cause| too_deep().because(cause))?;
     }
     Ok(expression)
 }

@@ -23,7 +23,7 @@ enum Source<'a> {
         data_type: &'a PrimitiveType,
     },
     Statistics {
-        reader: Box<ColumnReader<'a>>,
+        reader: Box<ColumnReader>,
         data_type: &'a PrimitiveType,
         was_float: bool,
     },
@@ -81,7 +81,7 @@ impl Bounds for FileBounds<'_> {
             .columns
             .iter()
             .find_map(|(_, source)| match source {
-                Source::Statistics { reader, .. } => reader.num_records_of(&self.text),
+                Source::Statistics { reader, .. } => reader.num_records(&self.text),
                 Source::Partition { .. } => None,
             })
     }
@@ -110,7 +110,7 @@ impl Bounds for FileBounds<'_> {
                 data_type,
                 was_float,
             }) => {
-                let known = reader.get_of(&self.text);
+                let known = reader.get(&self.text);
                 let (min, max) = match was_float {
                     true => (known.min.map(float_min), known.max.map(float_max)),
                     false => (known.min, known.max),

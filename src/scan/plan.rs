@@ -300,8 +300,7 @@ impl Planner {
         };
         FileColumns {
             stats,
-            tags: false,
-            partition_values_parsed: false,
+            ..FileColumns::least()
         }
     }
 

@@ -4,7 +4,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Code, Error, Result};
-use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
+use crate::log::checkpoint::{ColumnReader, FileColumns, FileText, StatsWanted};
 use crate::log::files::FileBatch;
 use crate::log::key::canonical_path;
 use crate::log::removes::RemoveBatch;
@@ -74,10 +74,11 @@ impl Snapshot {
         let columns = FileColumns::least();
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
-            let vectors = (0..batch.len()).filter_map(|row| batch.add(row).deletion_vector);
-            let mut files = vectors.map(|it| (it.storage_type, it.path_or_inline_dv));
-            if files.any(|(ty, path)| ty == vector.storage_type && path == vector.path_or_inline_dv)
-            {
+            let mut vectors = (0..batch.len()).filter_map(|row| batch.deletion_vector(row));
+            if vectors.any(|other| {
+                other.storage_type == vector.storage_type
+                    && other.path_or_inline_dv == vector.path_or_inline_dv
+            }) {
                 return Ok(true);
             }
         }
@@ -135,11 +136,9 @@ impl Snapshot {
             rows: Some(0),
             ..Sums::default()
         };
-        let stats = StatsWanted::Columns(Vec::new());
         let columns = FileColumns {
-            stats,
-            tags: false,
-            partition_values_parsed: false,
+            stats: StatsWanted::Columns(Vec::new()),
+            ..FileColumns::least()
         };
         let mut batches = self.files(columns).await?;
         while let Some(batch) = batches.try_next().await? {
@@ -147,7 +146,8 @@ impl Snapshot {
             sums.bytes = add_bytes(sums.bytes, batch.total_bytes()?)?;
             for row in 0..batch.len() {
                 sums.files += 1;
-                let rows = live_rows(&batch, row, counts.num_records(row))?;
+                let rows = counts.num_records(&FileText::new(&batch, row));
+                let rows = live_rows(&batch, row, rows)?;
                 sums.rows = sums
                     .rows
                     .zip(rows)

@@ -491,7 +491,8 @@ impl Draft {
     /// Whether tombstones say which values their files held. Other writers tell by that whether rows went that they have
     /// read; where only files went, nobody asks, and of very many the log would be mostly that.
     fn says_bounds(&self) -> bool {
-        self.data_change && self.files.removes.len() <= BOUNDED_TOMBSTONES_MAX
+        let tombstones = self.files.removes.len() + self.files.marks.len();
+        self.data_change && tombstones <= BOUNDED_TOMBSTONES_MAX
     }
 
     /// Spec: [Add File and Remove File](https://github.com/delta-io/delta/blob/master/PROTOCOL.md#add-file-and-remove-file):

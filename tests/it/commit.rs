@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use headwater::arrow_array::RecordBatch;
 use headwater::predicate::{Predicate, col};
-use headwater::protocol::schema::{DataType, Field, Schema};
 use headwater::{Code, CommitStatus, ErrorKind, Resolution, Table};
 
 use crate::support::hasty::{self, Ahead, Clock};
 use crate::support::store::{Answer, Faulty, Request, When};
-use crate::support::{commit_key, create, create_hasty, id_schema, ids, ids_of, open, storage_in};
+use crate::support::{
+    commit_key, create, create_hasty, create_marking, id_schema, ids, ids_of, open, storage_in,
+};
 
 /// Every way in which an answer of a store says nothing about what it did.
 const UNCLEAR: [Answer; 7] = [
@@ -816,12 +817,7 @@ async fn a_table_of_another_file_format_is_refused_by_name() {
 #[tokio::test]
 async fn a_missing_file_that_the_newest_version_needs_is_damage_in_older_ones_too() {
     let store = Faulty::default();
-    let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
-    let environment = headwater::environment::Environment::system();
-    let table = Table::create_in(crate::support::storage(&store), environment, schema)
-        .property("delta.enableDeletionVectors", "true")
-        .await
-        .unwrap();
+    let table = create_marking(&store).await;
     table.append(ids([1, 2, 3])).await.unwrap();
     table.delete(col("id").eq(2)).await.unwrap();
     for path in store.paths().await {
@@ -838,12 +834,7 @@ async fn a_missing_file_that_the_newest_version_needs_is_damage_in_older_ones_to
 #[tokio::test]
 async fn e_14_a_vector_that_newer_versions_do_without_has_expired() {
     let store = Faulty::default();
-    let schema = Schema::new([Field::new("id", DataType::LONG, false)]).unwrap();
-    let environment = headwater::environment::Environment::system();
-    let table = Table::create_in(crate::support::storage(&store), environment, schema)
-        .property("delta.enableDeletionVectors", "true")
-        .await
-        .unwrap();
+    let table = create_marking(&store).await;
     table.append(ids(0..2_000)).await.unwrap();
     let vectors = async || {
         let paths = store.paths().await.into_iter();

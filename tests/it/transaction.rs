@@ -15,15 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
 use crate::support::store::{Answer, Faulty, Request, When};
-use crate::support::{commit_key, create, id_schema, ids, ids_of, open, storage};
-
-/// A table of ids with deletion vectors.
-async fn marked(store: &Faulty) -> Table {
-    Table::create_in(storage(store), Environment::system(), id_schema())
-        .property("delta.enableDeletionVectors", "true")
-        .await
-        .unwrap()
-}
+use crate::support::{commit_key, create, create_marking, ids, ids_of, open, storage};
 
 /// The name of the next commit of a table.
 fn next(table: &Table) -> String {
@@ -139,7 +131,7 @@ async fn a_15_what_is_replaced_and_restored_in_one_transaction_is_named_once() {
     for marks in [false, true] {
         let store = Faulty::default();
         let table = if marks {
-            marked(&store).await
+            create_marking(&store).await
         } else {
             create(&store).await
         };
@@ -182,7 +174,7 @@ async fn a_15_what_is_replaced_and_restored_in_one_transaction_is_named_once() {
 #[tokio::test]
 async fn verbs_that_mark_rows_of_one_file_add_up() {
     let store = Faulty::default();
-    let table = marked(&store).await;
+    let table = create_marking(&store).await;
     table.append(ids(0..10)).await.unwrap();
     let transaction = table.transaction().then(table.delete(col("id").lt(2)));
     let update = table.update().set("id", col("id") + 100_i64);
@@ -222,7 +214,7 @@ async fn verbs_that_mark_rows_of_one_file_add_up() {
 #[tokio::test]
 async fn a_marked_file_says_that_its_bounds_are_wide() {
     let store = Faulty::default();
-    let table = marked(&store).await;
+    let table = create_marking(&store).await;
     table.append(ids(0..10)).await.unwrap();
     let stats = |actions: &BTreeMap<String, Vec<Value>>| -> Value {
         serde_json::from_str(actions["add"][0]["stats"].as_str().unwrap()).unwrap()
@@ -244,7 +236,7 @@ async fn a_transaction_that_lost_a_race_is_planned_again_as_a_whole() {
     for marks in [false, true] {
         let store = Faulty::default();
         let table = if marks {
-            marked(&store).await
+            create_marking(&store).await
         } else {
             create(&store).await
         };
@@ -391,7 +383,7 @@ async fn files_that_statistics_decide_on_are_not_read() {
     for marks in [false, true] {
         let store = Faulty::default();
         let table = if marks {
-            marked(&store).await
+            create_marking(&store).await
         } else {
             create(&store).await
         };
@@ -492,7 +484,7 @@ fn pairs(pairs: &[(i64, i64)]) -> RecordBatch {
 #[tokio::test]
 async fn f_4_h_10_a_deletion_vector_that_is_not_sound_hides_no_row_and_shows_none() {
     let store = Faulty::default();
-    let table = marked(&store).await;
+    let table = create_marking(&store).await;
     table.append(ids(0..4_000)).await.unwrap();
     // Scattered, so that the vector is too large for the log.
     let scattered = Predicate::parse("id % 7 = 3 OR id % 11 = 5").unwrap();

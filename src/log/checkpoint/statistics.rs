@@ -38,44 +38,32 @@ pub(crate) struct ColumnSummary {
 
 /// Statistics of one column over the files of a batch, from typed columns where the batch has them, else from JSON.
 #[derive(Debug)]
-pub(crate) struct ColumnReader<'a> {
-    batch: &'a FileBatch,
+pub(crate) struct ColumnReader {
     path: Vec<String>,
     ty: PrimitiveType,
     parsed: Option<Parsed>,
 }
 
-impl<'a> ColumnReader<'a> {
+impl ColumnReader {
     /// Finds the column of this physical path.
-    pub(crate) fn new(batch: &'a FileBatch, path: &[String], ty: &PrimitiveType) -> Self {
+    pub(crate) fn new(batch: &FileBatch, path: &[String], ty: &PrimitiveType) -> Self {
         let parsed = Parsed::find(batch.batch(), path);
         Self {
-            batch,
             path: path.to_vec(),
             ty: ty.clone(),
             parsed,
         }
     }
 
-    /// How many rows the file has, deleted ones included.
-    pub(crate) fn num_records(&self, row: usize) -> Option<u64> {
-        self.num_records_of(&FileText::new(self.batch, row))
-    }
-
-    /// What is known of the column in one file.
-    pub(crate) fn get(&self, row: usize) -> ColumnSummary {
-        self.get_of(&FileText::new(self.batch, row))
-    }
-
-    /// As [`num_records`](Self::num_records), of a file of which more is asked.
-    pub(crate) fn num_records_of(&self, file: &FileText<'_>) -> Option<u64> {
+    /// How many rows a file of the batch has, deleted ones included.
+    pub(crate) fn num_records(&self, file: &FileText<'_>) -> Option<u64> {
         let parsed = self.parsed.as_ref();
         let parsed = parsed.and_then(|parsed| parsed.num_records(file.row));
         parsed.or_else(|| file.parsed()?.num_records())
     }
 
-    /// As [`get`](Self::get), of a file of which more is asked.
-    pub(crate) fn get_of(&self, file: &FileText<'_>) -> ColumnSummary {
+    /// What is known of the column in a file of the batch.
+    pub(crate) fn get(&self, file: &FileText<'_>) -> ColumnSummary {
         match &self.parsed {
             Some(parsed) if parsed.is_known(file.row) => parsed.get(file.row, &self.ty),
             _ => file

@@ -24,7 +24,7 @@ use futures::future::BoxFuture;
 
 use crate::data::writer::WriterOptions;
 use crate::error::{Code, Result};
-use crate::log::checkpoint::{ColumnReader, FileColumns, StatsWanted};
+use crate::log::checkpoint::{ColumnReader, FileColumns, FileText, StatsWanted};
 use crate::log::key::canonical_path;
 use crate::maintenance::compact::choose::{Candidate, Group, Wanted, choose, is_small};
 use crate::maintenance::compact::rewrite::{Rewritten, TAG_FULL, rewrite};
@@ -391,7 +391,7 @@ async fn live_files_once(
                 partition: *partition.or_insert(number),
                 bytes,
                 modification_time: batch.modification_time(row),
-                rows: counts.num_records(row),
+                rows: counts.num_records(&FileText::new(&batch, row)),
                 deleted: vector.map_or(0, |vector| vector.cardinality.unsigned_abs()),
                 full: batch.tag(row, TAG_FULL).and_then(|full| full.parse().ok()),
             });
@@ -402,6 +402,9 @@ async fn live_files_once(
 
 /// The files of the groups as the log has them.
 async fn load(state: &Snapshot, groups: Vec<Group>) -> Result<Vec<Vec<Add>>> {
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut places = BTreeMap::new();
     for (group, files) in groups.iter().enumerate() {
         for (at, file) in files.iter().enumerate() {
@@ -409,10 +412,7 @@ async fn load(state: &Snapshot, groups: Vec<Group>) -> Result<Vec<Vec<Add>>> {
         }
     }
     let mut found: Vec<BTreeMap<usize, Add>> = vec![BTreeMap::new(); groups.len()];
-    let mut batches = match places.is_empty() {
-        true => return Ok(Vec::new()),
-        false => state.files(columns()).await?,
-    };
+    let mut batches = state.files(columns()).await?;
     while let Some(batch) = batches.try_next().await? {
         for row in 0..batch.len() {
             if let Some((group, at)) = places.get(&batch.canonical_path(row))

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use crate::data::ColumnNames;
 use crate::error::Result;
 use crate::log::checkpoint::{
-    CheckpointReader, ColumnReader, ColumnSummary, FileColumns, StatsWanted,
+    CheckpointReader, ColumnReader, ColumnSummary, FileColumns, FileText, StatsWanted,
 };
 use crate::maintenance::doctor::bounds::{Leaf, leaves};
 use crate::maintenance::doctor::state::State;
@@ -36,15 +36,16 @@ pub(super) async fn bolder(replay: &State, reader: &CheckpointReader) -> Result<
         let found = leaves
             .iter()
             .map(|leaf| ColumnReader::new(&batch, &leaf.physical, &leaf.data_type));
-        let found: Vec<ColumnReader<'_>> = found.collect();
+        let found: Vec<ColumnReader> = found.collect();
         for row in 0..batch.len() {
             let add = replay.live.get(&*batch.key_text(row));
             let stats = add.and_then(|add| add.stats.as_deref());
             let Some(stats) = stats.and_then(FileStatistics::parse) else {
                 continue;
             };
+            let text = FileText::new(&batch, row);
             let mut leaves = leaves.iter().zip(&found);
-            let is_bolder = leaves.any(|(leaf, found)| is_bolder(leaf, &found.get(row), &stats));
+            let is_bolder = leaves.any(|(leaf, found)| is_bolder(leaf, &found.get(&text), &stats));
             count += usize::from(is_bolder);
         }
     }

@@ -71,6 +71,14 @@ pub(crate) fn storage_in(store: &Faulty, environment: &Environment) -> Storage {
     Storage::new(Arc::new(store.clone()), Path::from("table"), environment)
 }
 
+/// A new table of ids in a faulty store whose rows are deleted by vectors.
+pub(crate) async fn create_marking(store: &Faulty) -> Table {
+    Table::create_in(storage(store), Environment::system(), id_schema())
+        .property("delta.enableDeletionVectors", "true")
+        .await
+        .unwrap()
+}
+
 /// A new table of ids in a faulty store, in a world where waiting takes no time.
 pub(crate) async fn create_hasty(store: &Faulty) -> Table {
     let environment = hasty::environment();

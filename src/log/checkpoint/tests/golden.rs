@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 
 use crate::environment::Environment;
 use crate::error::{Code, Result};
-use crate::log::checkpoint::{CheckpointReader, ColumnReader, FileColumns, StatsWanted};
+use crate::log::checkpoint::{CheckpointReader, ColumnReader, FileColumns, FileText, StatsWanted};
 use crate::log::files::FileBatch;
 use crate::log::path::{CheckpointKind, LOG_DIRECTORY, LogPath};
 use crate::log::removes::RemoveBatch;
@@ -245,12 +245,13 @@ fn compare(
             None,
             "{name}: typed statistics are enough"
         );
-        let found = summary.get(row);
+        let file = FileText::new(typed, row);
+        let found = summary.get(&file);
         let Some(text) = json.stats(row) else {
             continue;
         };
         let text = FileStatistics::parse(text).unwrap();
-        assert_eq!(summary.num_records(row), text.num_records());
+        assert_eq!(summary.num_records(&file), text.num_records());
         assert_eq!(
             (found.min.clone(), found.max),
             text.bounds(&[column], ty),
@@ -293,10 +294,11 @@ async fn statistics_that_nobody_asked_for_stay_in_storage() {
         partition_values_parsed: false,
     };
     let (files, _) = read(&reader, columns).await.unwrap();
+    let file = FileText::new(&files[0], 0);
     let found =
-        ColumnReader::new(&files[0], &["integer".to_owned()], &PrimitiveType::Integer).get(0);
+        ColumnReader::new(&files[0], &["integer".to_owned()], &PrimitiveType::Integer).get(&file);
     assert!(matches!(found.min, Some(Scalar::Integer(_))));
-    let other = ColumnReader::new(&files[0], &["date".to_owned()], &PrimitiveType::Date).get(0);
+    let other = ColumnReader::new(&files[0], &["date".to_owned()], &PrimitiveType::Date).get(&file);
     assert_eq!(
         other.min, None,
         "only the column that was asked for is read"
