@@ -120,9 +120,9 @@ pub(in crate::predicate) fn is_in(
         let equal = compared(Comparison::Eq, value, (item, ty))?;
         for (answer, equal) in answers.iter_mut().zip(equal) {
             *answer = match (*answer, equal) {
-                (Err(fault), _) => Err(fault),
+                // As with `OR`: one that is equal decides, whatever is wrong with the others.
                 (Ok(Some(true)), _) | (_, Ok(Some(true))) => Ok(Some(true)),
-                (_, Err(fault)) => Err(fault),
+                (Err(fault), _) | (_, Err(fault)) => Err(fault),
                 (Ok(None), _) | (_, Ok(None)) => Ok(None),
                 _ => Ok(Some(false)),
             };

@@ -287,6 +287,26 @@ fn decided(condition: &Expression, row: &[Scalar]) -> Result<Option<bool>, Broke
     }
 }
 
+/// Wherever in the list it stands, and whether the value is a column or computed.
+#[test]
+fn what_is_equal_decides_a_list_though_another_part_of_it_has_a_fault() {
+    let mut row = vec![Scalar::Null; schema().fields().len()];
+    row[4] = Scalar::Long(i64::MAX);
+    let rows = batch(&[row]);
+    for value in ["big", "big + 0"] {
+        let answer = |list: &str| {
+            let text = format!("{value} IN ({list})");
+            let bound = Expression::parse(&text).unwrap().bind(&schema()).unwrap();
+            let array = bound.evaluate(&rows).ok()?;
+            Scalar::from_array(array.as_ref(), 0)
+        };
+        let equal = Some(Scalar::Boolean(true));
+        assert_eq!(answer("big - 0, big + 1"), equal, "{value}");
+        assert_eq!(answer("big + 1, big - 0"), equal, "{value}");
+        assert_eq!(answer("big + 1, big - 1"), None, "{value}: it overflows");
+    }
+}
+
 /// `ABS(NULL)` is a double, `ABS(CAST(NULL AS BIGINT))` is not: a double knows 2^63 - 1 from 2^63 no more.
 #[test]
 fn a_null_that_was_cast_keeps_its_type_in_text() {
